@@ -1,0 +1,50 @@
+# Every command a person or a machine needs. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# An environment's RUSTFLAGS would replace those of .cargo/config.toml (frame pointers), not add to them.
+ifneq ($(strip $(RUSTFLAGS)$(CARGO_ENCODED_RUSTFLAGS)),)
+$(warning RUSTFLAGS of the environment is ignored: the flags of .cargo/config.toml are needed)
+endif
+unexport RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
+
+# Continuous integration must build what Cargo.lock says; at a desk a changed manifest may update it.
+LOCKED := $(if $(CI),--locked)
+
+HOST = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+RUNNER = CARGO_TARGET_$(shell echo '$(HOST)' | tr 'a-z-' 'A-Z_')_RUNNER
+VALGRIND := valgrind --quiet --error-exitcode=1
+
+.PHONY: help setup run test bench sanitize miri
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install the Debian packages that are missing
+	@scripts/setup.sh
+
+run: setup ## start the echo server on 127.0.0.1:7000
+	cargo run $(LOCKED) --release -p thalweg-runtime --example echo
+
+test: setup ## format, lints, documentation, all tests; the runtime's tests optimised too
+	cargo fmt --check
+	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc $(LOCKED) --workspace --no-deps
+	cargo test $(LOCKED) --workspace
+	cargo test $(LOCKED) --release -p thalweg-runtime --lib --tests
+
+bench: setup ## measure the runtime against its peers; writes target/bench/runtime.json
+	cargo run $(LOCKED) --profile bench -p thalweg-benches --bin runtime
+
+sanitize: setup ## the runtime's tests under valgrind
+	THALWEG_VALGRIND=1 $(RUNNER)='$(VALGRIND)' \
+		cargo test $(LOCKED) -p thalweg-runtime --lib --tests
+
+miri: ## the pure parts of the runtime under Miri (needs a nightly toolchain with miri)
+	@cargo +nightly miri --version >/dev/null 2>&1 || { \
+		echo 'miri: missing: the component miri of the nightly toolchain' >&2; \
+		echo 'miri: install it: rustup toolchain install nightly --component miri,rust-src' >&2; \
+		exit 1; }
+	cargo +nightly miri test -p thalweg-runtime --lib -- run_queue timer

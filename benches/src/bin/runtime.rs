@@ -1,0 +1,8 @@
+//! `make bench`: the runtime against its peers, in one table. See docs/benchmarks.md.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    thalweg_benches::run(&args)
+}

@@ -1,0 +1,351 @@
+//! The task block of a coroutine, where blocks live, and the switch to and from its stack.
+//!
+//! A block sits outside the stack, so that a parked coroutine is looked at without touching its
+//! stack. Blocks come from an [`Arena`] in chunks that stay where they are; a reference to one is
+//! a plain `&'static Task` that is copied freely within the thread, and the block is used again
+//! when its coroutine has ended and no handle counts it in [`Task::handles`] any more.
+//!
+//! # Safety
+//!
+//! The file keeps these:
+//!
+//! * Blocks are freed only by [`Arena::free`], when no coroutine of the runtime is left and no
+//!   handle counts one. Nothing else keeps a `TaskRef` longer than its coroutine.
+//! * `Task` is neither `Send` nor `Sync`, so every use is on the runtime's thread.
+//! * [`Task::resume`] is called only by the scheduler, never from a coroutine, so a coroutine is
+//!   never resumed while it runs; [`Task::suspend`] only on the coroutine's own stack, which it
+//!   checks.
+#![expect(unsafe_code, reason = "switches stacks and gives task blocks their lifetime")]
+
+use std::any::Any;
+use std::cell::{Cell, RefCell, UnsafeCell};
+use std::fmt;
+use std::mem;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::ptr;
+use std::rc::Rc;
+
+use corosensei::{Coroutine, CoroutineResult, Yielder};
+
+use crate::clock::{NEVER, Nanos};
+use crate::join::Panic;
+use crate::run_queue::{Prefetch, prefetch};
+use crate::scheduler::Scheduler;
+use crate::stack::{Span, Stack};
+use crate::timer::{NOWHERE, Place};
+use crate::wait::{Node, WaitQueue, WaitingFor, Wake};
+
+/// A task block; valid as long as its coroutine lives or a handle counts it.
+pub(crate) type TaskRef = &'static Task;
+
+type Switch = Coroutine<(), (), (), Stack>;
+
+/// What a coroutine is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// In the run queue, or running.
+    Runnable,
+    /// Waits to be woken; what for is in [`Task::waiting_for`].
+    Parked,
+    /// Its function returned or panicked; the outcome waits to be taken.
+    Ended,
+    /// Given up at the end of the runtime: never resumed, its stack never unmapped.
+    Leaked,
+}
+
+/// What an ended coroutine left for whoever joins it.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Value(Box<dyn Any>),
+    Panic(Panic),
+}
+
+/// The record of one coroutine. The first two cache lines are what a switch and a wake touch.
+#[repr(C, align(64))]
+pub(crate) struct Task {
+    /// The stack and where on it the coroutine left off.
+    switch: UnsafeCell<Option<Switch>>,
+    /// The way back to the scheduler: a word near the top of the stack.
+    yielder: Cell<*const Yielder<(), ()>>,
+    /// Close to the stack pointer at the last suspend, for prefetching.
+    stack_hint: Cell<usize>,
+    /// Where the stack is; `Span::NONE` when the coroutine has ended.
+    pub(crate) span: Cell<Span>,
+
+    pub(crate) state: Cell<State>,
+    /// What woke the coroutine last.
+    pub(crate) wake: Cell<Wake>,
+    /// A cancellation is due, or another reason to look closer on entry to a suspending call.
+    pub(crate) attention: Cell<bool>,
+    pub(crate) cancelled: Cell<bool>,
+    /// How many `shield`s are in force.
+    pub(crate) shields: Cell<u16>,
+    /// How often in a row a call reported a cancellation or deadline instead of suspending.
+    pub(crate) reports: Cell<u32>,
+    /// The earliest deadline in force.
+    pub(crate) deadline: Cell<Nanos>,
+    /// When the present wait ends; `NEVER` while it has no end or there is none.
+    pub(crate) due: Cell<Nanos>,
+    place: Cell<u32>,
+    /// How many handles refer to the block.
+    pub(crate) handles: Cell<u32>,
+    /// The coroutine's place in the one queue it waits in, as nearly all waits do.
+    pub(crate) node: Node,
+
+    pub(crate) waiting_for: Cell<WaitingFor>,
+    pub(crate) parked_at: Cell<Nanos>,
+    /// Coroutines that wait for this one to end.
+    pub(crate) joiners: WaitQueue,
+    pub(crate) outcome: Cell<Option<Outcome>>,
+    pub(crate) id: Cell<u64>,
+    pub(crate) name: RefCell<Option<Rc<str>>>,
+    pub(crate) spawned_at: Cell<Option<&'static Location<'static>>>,
+    pub(crate) scheduler: Cell<Option<&'static Scheduler>>,
+    /// The token that [`Unparker`](crate::Unparker)s set.
+    pub(crate) permit: Cell<bool>,
+    /// Whether the deadline in force was set by the innermost scope; see `TimedOut::is_outer`.
+    pub(crate) deadline_is_outer: Cell<bool>,
+    /// The block's number in its arena, by which other threads name it.
+    pub(crate) slot: Cell<u32>,
+    /// Counts the coroutines that used this block, so that a late message finds out.
+    pub(crate) generation: Cell<u32>,
+}
+
+impl Task {
+    fn new() -> Self {
+        Self {
+            switch: UnsafeCell::new(None),
+            yielder: Cell::new(ptr::null()),
+            stack_hint: Cell::new(0),
+            span: Cell::new(Span::NONE),
+            state: Cell::new(State::Ended),
+            wake: Cell::new(Wake::Signal),
+            attention: Cell::new(false),
+            cancelled: Cell::new(false),
+            shields: Cell::new(0),
+            reports: Cell::new(0),
+            deadline: Cell::new(NEVER),
+            due: Cell::new(NEVER),
+            place: Cell::new(NOWHERE),
+            handles: Cell::new(0),
+            node: Node::new(),
+            waiting_for: Cell::new(WaitingFor::Nothing),
+            parked_at: Cell::new(0),
+            joiners: WaitQueue::new(),
+            outcome: Cell::new(None),
+            id: Cell::new(0),
+            name: RefCell::new(None),
+            spawned_at: Cell::new(None),
+            scheduler: Cell::new(None),
+            permit: Cell::new(false),
+            deadline_is_outer: Cell::new(false),
+            slot: Cell::new(0),
+            generation: Cell::new(0),
+        }
+    }
+
+    /// Makes the coroutine that will run `f` on `stack`. `f`'s value goes to the outcome, if a
+    /// handle is left to take it.
+    ///
+    /// # Safety
+    ///
+    /// What `f` and its value borrow lives until the coroutine has ended.
+    pub(crate) unsafe fn begin<F, T>(&'static self, stack: Stack, f: F)
+    where
+        F: FnOnce() -> T,
+        T: 'static,
+    {
+        let entry = move |yielder: &Yielder<(), ()>, (): ()| {
+            self.yielder.set(yielder);
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                let value = f();
+                // Without a handle the value is dropped here, where its destructor may suspend.
+                (self.handles.get() > 0).then(|| Outcome::Value(Box::new(value)))
+            }));
+            self.outcome.set(match outcome {
+                Ok(outcome) => outcome,
+                Err(payload) => Some(Outcome::Panic(Panic::caught(payload))),
+            });
+        };
+        let span = stack.span();
+        self.span.set(span);
+        self.stack_hint.set(span.top - 512);
+        // SAFETY: `with_stack_unchecked` asks that what `entry` borrows lives until the coroutine
+        // is finished or, if it is forgotten, for good: the caller promises the first, and a
+        // forgotten coroutine is never resumed.
+        let switch = unsafe { Switch::with_stack_unchecked(stack, entry) };
+        assert_eq!(self.state.get(), State::Ended, "a block carries one coroutine at a time");
+        // SAFETY: the block's last coroutine has ended, so nothing borrows the cell.
+        unsafe { *self.switch.get() = Some(switch) };
+    }
+
+    /// Runs the coroutine until it suspends (`None`) or ends (its stack).
+    #[inline(always)]
+    pub(crate) fn resume(&self) -> Option<Stack> {
+        // SAFETY: only the scheduler resumes, and not from inside a coroutine, so this is the only
+        // borrow. It lasts while the coroutine runs, which never touches `switch` itself.
+        let switch = unsafe { &mut *self.switch.get() };
+        let running = switch.as_mut().expect("a coroutine that has not ended has a switch");
+        match running.resume(()) {
+            CoroutineResult::Yield(()) => None,
+            CoroutineResult::Return(()) => {
+                let ended = switch.take().expect("it was resumed just now");
+                self.span.set(Span::NONE);
+                Some(ended.into_stack())
+            }
+        }
+    }
+
+    /// Leaves the coroutine, which is the running one, until the scheduler resumes it.
+    #[inline(always)]
+    pub(crate) fn suspend(&self) {
+        let here = 0_u8;
+        self.stack_hint.set(ptr::from_ref(&here).addr());
+        // SAFETY: `begin` stored the yielder when the coroutine started; it is a word on the
+        // coroutine's stack, which lives while the coroutine runs. `wait::enter` has checked that
+        // this is the running coroutine and that it runs on that stack.
+        let yielder = unsafe { &*self.yielder.get() };
+        yielder.suspend(());
+    }
+
+    /// Whether the caller runs on this coroutine's own stack.
+    #[inline(always)]
+    pub(crate) fn is_on_own_stack(&self) -> bool {
+        let here = 0_u8;
+        self.span.get().contains(ptr::from_ref(&here).addr())
+    }
+
+    /// Gives back the memory of the running coroutine's stack that lies deeper than the caller.
+    pub(crate) fn trim_stack(&self) -> std::io::Result<()> {
+        /// Covers the frames of this function and of what it calls.
+        const CLEARANCE: usize = 16 * 1024;
+        let here = 0_u8;
+        let end = ptr::from_ref(&here).addr() - CLEARANCE;
+        // SAFETY: `wait::enter` has checked that this is the running coroutine and that it runs on
+        // this stack. Stacks grow down, so nothing below the present frames is used; `CLEARANCE`
+        // keeps away from the frames of the call itself.
+        unsafe { self.span.get().discard_below(end) }
+    }
+
+    /// Gives the coroutine up: it is never resumed, and what is on its stack stays there.
+    pub(crate) fn leak(&self) {
+        self.state.set(State::Leaked);
+        self.due.set(NEVER);
+        // SAFETY: called by the scheduler while no coroutine runs, so nothing borrows the cell.
+        let switch = unsafe { (*self.switch.get()).take() };
+        #[expect(clippy::mem_forget, reason = "unwinding it could break what borrows from it")]
+        mem::forget(switch);
+    }
+}
+
+/// Makes the coroutine of `task`, a block fresh from the arena, that will run `f` on `stack`.
+pub(crate) fn begin<F, T>(task: TaskRef, stack: Stack, f: F)
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    // SAFETY: `f` and its value borrow nothing that ever dies.
+    unsafe { task.begin(stack, f) };
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "coroutine {}", self.id.get())?;
+        match &*self.name.borrow() {
+            Some(name) => write!(f, " {name:?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Place for TaskRef {
+    #[inline(always)]
+    fn place(&self) -> &Cell<u32> {
+        &self.place
+    }
+}
+
+impl Prefetch for TaskRef {
+    #[inline(always)]
+    fn prefetch_far(self) {
+        let block = ptr::from_ref(self).cast::<u8>();
+        prefetch(block);
+        prefetch(block.wrapping_add(64));
+    }
+
+    #[inline(always)]
+    fn prefetch_near(self) {
+        prefetch(ptr::without_provenance::<u8>(self.stack_hint.get()));
+        prefetch(self.yielder.get());
+    }
+}
+
+/// The task blocks of one runtime.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    chunks: RefCell<Vec<&'static [Task]>>,
+    free: RefCell<Vec<TaskRef>>,
+}
+
+/// Blocks a chunk: 80 KiB at a time.
+const CHUNK: usize = 256;
+
+impl Arena {
+    pub(crate) const fn new() -> Self {
+        Self { chunks: RefCell::new(Vec::new()), free: RefCell::new(Vec::new()) }
+    }
+
+    /// A block that nobody uses.
+    #[inline]
+    pub(crate) fn take(&self) -> TaskRef {
+        let free = self.free.borrow_mut().pop();
+        free.unwrap_or_else(|| self.grow())
+    }
+
+    /// Takes back a block whose coroutine ended and that no handle counts.
+    #[inline]
+    pub(crate) fn give_back(&self, task: TaskRef) {
+        debug_assert_eq!((task.state.get(), task.handles.get()), (State::Ended, 0));
+        self.free.borrow_mut().push(task);
+    }
+
+    /// The block of a number that some block of this arena has.
+    pub(crate) fn at(&self, slot: u32) -> TaskRef {
+        let slot = slot as usize;
+        &self.chunks.borrow()[slot / CHUNK][slot % CHUNK]
+    }
+
+    /// Every block, used or not, in the order of their numbers.
+    pub(crate) fn tasks(&self) -> Vec<TaskRef> {
+        self.chunks.borrow().iter().flat_map(|chunk| chunk.iter()).collect()
+    }
+
+    /// Frees the chunks in which no block is used or counted by a handle; the others stay for the
+    /// rest of the process.
+    pub(crate) fn free(&self) {
+        self.free.borrow_mut().clear();
+        for chunk in self.chunks.borrow_mut().drain(..) {
+            let idle = |task: &Task| task.state.get() == State::Ended && task.handles.get() == 0;
+            if chunk.iter().all(idle) {
+                let chunk = ptr::from_ref(chunk).cast_mut();
+                // SAFETY: the chunk came from `Box::leak` in `grow`. No handle counts one of its
+                // blocks and no coroutine is left in it, so nobody has a reference any more.
+                drop(unsafe { Box::from_raw(chunk) });
+            }
+        }
+    }
+
+    #[cold]
+    fn grow(&self) -> TaskRef {
+        let chunk: Box<[Task]> = (0..CHUNK).map(|_| Task::new()).collect();
+        let chunk: &'static [Task] = Box::leak(chunk);
+        let first = self.chunks.borrow().len() * CHUNK;
+        for (offset, task) in chunk.iter().enumerate() {
+            task.slot.set(u32::try_from(first + offset).expect("fewer than 2^32 coroutines"));
+            task.node.task.set(Some(task));
+        }
+        self.chunks.borrow_mut().push(chunk);
+        self.free.borrow_mut().extend(chunk.iter().skip(1).rev());
+        &chunk[0]
+    }
+}

@@ -1,0 +1,281 @@
+//! Waiting for a coroutine to end, and what it left behind.
+
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::RefCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic;
+use std::rc::Rc;
+use std::sync::Once;
+use std::time::Instant;
+
+use crate::clock::{NEVER, Nanos};
+use crate::coroutine::{Outcome, State, TaskRef};
+use crate::error::{Refused, WaitError};
+use crate::scheduler::Scheduler;
+use crate::wait::{self, Here, WaitingFor};
+
+/// A handle to a coroutine: joins it, cancels it.
+///
+/// Dropping the handle detaches the coroutine, which then runs on by itself; if it panics, the
+/// panic is logged with its name and backtrace.
+pub struct JoinHandle<T> {
+    task: TaskRef,
+    id: u64,
+    /// Handles stay on the runtime's thread.
+    value: PhantomData<Rc<T>>,
+}
+
+/// Why joining gave no value.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The coroutine panicked.
+    Panicked(Panic),
+    /// Another call on the same handle took the value already.
+    Taken,
+    /// A coroutine cannot wait for its own end.
+    Itself,
+    /// The runtime ended and left the coroutine behind: it will never end.
+    LeftBehind,
+    /// The wait ended before the coroutine did; its value is still there for a later call.
+    Wait(WaitError),
+}
+
+/// A panic that ended a coroutine.
+pub struct Panic {
+    payload: Box<dyn Any + Send>,
+    location: Option<String>,
+    backtrace: Option<Backtrace>,
+}
+
+thread_local! {
+    /// Where this thread panicked last, and how it got there.
+    static LAST_PANIC: RefCell<Option<(Option<String>, Backtrace)>> = const { RefCell::new(None) };
+}
+
+impl<T: 'static> JoinHandle<T> {
+    pub(crate) fn new(task: TaskRef) -> Self {
+        task.handles.set(task.handles.get() + 1);
+        Self { task, id: task.id.get(), value: PhantomData }
+    }
+
+    /// Waits until the coroutine has ended and takes its value.
+    ///
+    /// Outside a coroutine this works once the coroutine has ended.
+    ///
+    /// # Suspends
+    ///
+    /// Until the coroutine has ended, a deadline passes or the caller is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// - [`JoinError::Panicked`]: the coroutine panicked.
+    /// - [`JoinError::Wait`]: the *caller* was cancelled, ran into a deadline or may not suspend.
+    ///   The handle is as it was, and a later call gets the value.
+    /// - [`JoinError::Itself`], [`JoinError::Taken`], [`JoinError::LeftBehind`].
+    pub fn join(&self) -> Result<T, JoinError> {
+        self.join_by(NEVER)
+    }
+
+    /// Waits like [`JoinHandle::join`], but not longer than until `deadline`.
+    ///
+    /// # Suspends
+    ///
+    /// Until the coroutine has ended, a deadline passes or the caller is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// As [`JoinHandle::join`].
+    pub fn join_until(&self, deadline: Instant) -> Result<T, JoinError> {
+        let until = Scheduler::current().map_or(NEVER, |home| home.clock.nanos(deadline));
+        self.join_by(until)
+    }
+
+    fn join_by(&self, until: Nanos) -> Result<T, JoinError> {
+        match wait::enter() {
+            Ok(here) => self.wait(here, until)?,
+            Err(WaitError::Refused(Refused::NoCoroutine)) if self.is_finished() => {}
+            Err(error) => return Err(JoinError::Wait(error)),
+        }
+        match self.task.outcome.take() {
+            Some(Outcome::Value(value)) => {
+                Ok(*value.downcast::<T>().expect("the handle has the type of its coroutine"))
+            }
+            Some(Outcome::Panic(panic)) => Err(JoinError::Panicked(panic)),
+            None => Err(JoinError::Taken),
+        }
+    }
+
+    fn wait(&self, here: Here, until: Nanos) -> Result<(), JoinError> {
+        match self.task.state.get() {
+            State::Ended => Ok(()),
+            State::Leaked => Err(JoinError::LeftBehind),
+            _ if std::ptr::eq(self.task, here.task) => Err(JoinError::Itself),
+            _ => here
+                .wait_in(&self.task.joiners, WaitingFor::Join(self.id), until)
+                .map_err(JoinError::Wait),
+        }
+    }
+}
+
+impl<T> JoinHandle<T> {
+    /// Cancels the coroutine: its present wait and every later one fail with
+    /// [`WaitError::Cancelled`], except inside [`shield`](crate::shield).
+    ///
+    /// It stays cancelled. One that has not run yet starts, and its first wait fails. One that was
+    /// given something by its present wait keeps it, and the next wait fails.
+    pub fn cancel(&self) {
+        if let Some(home) = self.task.scheduler.get() {
+            home.cancel(self.task);
+        }
+    }
+
+    /// Whether the coroutine has ended, so that joining it does not wait.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.task.state.get() == State::Ended
+    }
+
+    /// The coroutine's number, which no other coroutine of its runtime ever has.
+    #[must_use]
+    pub const fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// What a select waits on to learn that the coroutine has ended.
+    pub(crate) const fn task(&self) -> TaskRef {
+        self.task
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        let handles = self.task.handles.get() - 1;
+        self.task.handles.set(handles);
+        if handles == 0 && self.task.state.get() == State::Ended {
+            // Dropping the value may run any code, so it comes before the block is used again.
+            let outcome = self.task.outcome.take();
+            if let Some(Outcome::Panic(panic)) = &outcome {
+                tracing::error!(coroutine = ?self.task, "a detached coroutine {panic}");
+            }
+            drop(outcome);
+            if let Some(home) = self.task.scheduler.get() {
+                home.recycle(self.task);
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Panic {
+    /// Takes what the hook recorded of the panic that `payload` was just caught from.
+    pub(crate) fn caught(payload: Box<dyn Any + Send>) -> Self {
+        let (location, backtrace) = LAST_PANIC.take().unzip();
+        Self { payload, location: location.flatten(), backtrace }
+    }
+
+    /// The panic's message, if it has one.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        let payload = &self.payload;
+        payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+    }
+
+    /// The file, line and column of the panic.
+    #[must_use]
+    pub fn location(&self) -> Option<&str> {
+        self.location.as_deref()
+    }
+
+    /// How the coroutine got there; captured when `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` asks
+    /// for backtraces.
+    #[must_use]
+    pub const fn backtrace(&self) -> Option<&Backtrace> {
+        self.backtrace.as_ref()
+    }
+
+    /// The value that the coroutine panicked with, for [`std::panic::resume_unwind`].
+    #[must_use]
+    pub fn into_payload(self) -> Box<dyn Any + Send> {
+        self.payload
+    }
+}
+
+/// Records where a coroutine panics, which is known only while it happens, and then does what the
+/// program's own hook does.
+pub(crate) fn install_panic_hook() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let next = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if Here::running().is_some() {
+                let location = info.location().map(ToString::to_string);
+                LAST_PANIC.set(Some((location, Backtrace::capture())));
+            }
+            next(info);
+        }));
+    });
+}
+
+impl fmt::Debug for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Panic")
+            .field("message", &self.message())
+            .field("location", &self.location)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("panicked")?;
+        if let Some(location) = &self.location {
+            write!(f, " at {location}")?;
+        }
+        write!(f, ": {}", self.message().unwrap_or("a value that is not text"))?;
+        match &self.backtrace {
+            Some(trace) if trace.status() == BacktraceStatus::Captured => write!(f, "\n{trace}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked(panic) => write!(f, "the coroutine {panic}"),
+            Self::Taken => f.write_str("the coroutine's value was taken before"),
+            Self::Itself => f.write_str("a coroutine cannot join itself"),
+            Self::LeftBehind => f.write_str("the runtime ended and left the coroutine behind"),
+            Self::Wait(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for JoinError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Wait(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<JoinError> for std::io::Error {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::Wait(error) => error.into(),
+            other => Self::other(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! A single-threaded stackful green-thread runtime in the spirit of State Threads.
+
+mod cancel;
+mod clock;
+mod coroutine;
+mod error;
+mod fd;
+mod join;
+mod lease;
+pub mod net;
+mod overflow;
+mod poller;
+mod remote;
+mod run_queue;
+mod runtime;
+mod scheduler;
+mod spawn;
+mod stack;
+pub mod sync;
+mod sys;
+mod time;
+mod timer;
+mod unpark;
+mod wait;
+
+pub use cancel::{deadline, shield, timeout};
+pub use clock::ClockKind;
+pub use error::{Cancelled, Refused, RunError, TimedOut, WaitError, is_cancelled, timed_out};
+pub use join::{JoinError, JoinHandle, Panic};
+pub use runtime::{Outcome, Runtime, RuntimeBuilder, run};
+pub use spawn::{Builder, Current, NoSuspend, current, no_suspend, spawn, trim_stack, yield_now};
+pub use stack::GuardKind;
+pub use time::{now, sleep, sleep_until};
+pub use unpark::{Unparker, park, park_until};

@@ -1,0 +1,186 @@
+//! TCP.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use socket2::{Domain, Protocol, SockRef, Type};
+
+use crate::fd::{Interest, NetFd};
+use crate::net::accept::{self, ListenOptions, named};
+use crate::net::addr::ToAddr;
+use crate::net::stream::{impl_stream, take_error};
+use crate::wait::Direction;
+
+/// A TCP connection.
+#[derive(Clone, Debug)]
+pub struct TcpStream {
+    fd: NetFd,
+}
+
+/// A TCP socket that accepts connections.
+#[derive(Clone, Debug)]
+pub struct TcpListener {
+    fd: NetFd,
+    options: ListenOptions,
+}
+
+impl TcpListener {
+    pub(crate) const fn new(fd: NetFd, options: ListenOptions) -> Self {
+        Self { fd, options }
+    }
+
+    /// Listens on `address` with default [`ListenOptions`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ListenOptions::listen`].
+    pub fn bind(address: impl ToAddr) -> io::Result<Self> {
+        ListenOptions::new().listen(address)
+    }
+
+    /// Waits for the next connection.
+    ///
+    /// Being out of descriptors or memory does not end it: it logs a warning and tries again, with
+    /// pauses of 10 to 500 ms, until there are some; connections wait in the backlog meanwhile.
+    ///
+    /// # Suspends
+    ///
+    /// Until a connection is there, a deadline passes or the coroutine is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`](crate::Cancelled) and [`TimedOut`](crate::TimedOut) inside the error;
+    /// [`Closed`](crate::net::Closed); `Unsupported` on another thread or runtime.
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (fd, peer) = accept::accept(&self.fd)?;
+        let stream = TcpStream { fd: NetFd::from_nonblocking(fd)? };
+        if self.options.nodelay {
+            stream.set_nodelay(true)?;
+        }
+        let peer = peer.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+        Ok((stream, peer))
+    }
+
+    /// The address it listens on.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockname(2)` reports.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        local_addr(&self.fd)
+    }
+
+    /// Stops listening: see [`NetFd::close`].
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` on a thread or runtime other than the listener's own.
+    pub fn close(&self) -> io::Result<()> {
+        self.fd.close()
+    }
+
+    /// Limits how long each `accept` may take; `None` takes the limit away.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a timeout of zero; `Unsupported` on another thread or runtime.
+    pub fn set_accept_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.fd.set_timeout(Direction::Read, timeout)
+    }
+
+    /// The descriptor, for waiting on it.
+    #[must_use]
+    pub const fn net_fd(&self) -> &NetFd {
+        &self.fd
+    }
+}
+
+impl TcpStream {
+    /// Connects to `address`.
+    ///
+    /// # Suspends
+    ///
+    /// Until the peer answers, a deadline passes or the coroutine is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for an address that is not one; [`Cancelled`](crate::Cancelled) and
+    /// [`TimedOut`](crate::TimedOut) inside the error; `Unsupported` outside a runtime; and what
+    /// the system reports, with the address named.
+    pub fn connect(address: impl ToAddr) -> io::Result<Self> {
+        let address = address.to_addr()?;
+        crate::wait::enter()?;
+        let failed = |error: io::Error| named(&error, "connect to", address);
+        let socket =
+            accept::socket(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
+                .map_err(failed)?;
+        let pending = match socket.connect(&address.into()) {
+            Ok(()) => false,
+            Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => true,
+            // Interrupted or not, the connection goes on being made (connect(2)).
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+            Err(error) => return Err(failed(error)),
+        };
+        let stream = Self { fd: NetFd::from_nonblocking(socket.into())? };
+        if pending {
+            stream.fd.poll(Interest::Writable, None)?;
+            if let Some(error) = take_error(&stream.fd)? {
+                return Err(failed(error));
+            }
+        }
+        Ok(stream)
+    }
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected`.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        let peer = SockRef::from(&self.fd.as_fd()).peer_addr()?;
+        peer.as_socket().ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockname(2)` reports.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        local_addr(&self.fd)
+    }
+
+    /// Turns Nagle's algorithm off (`TCP_NODELAY`), so that small writes leave at once.
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` reports.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        SockRef::from(&self.fd.as_fd()).set_tcp_nodelay(nodelay)
+    }
+
+    /// Whether `TCP_NODELAY` is set.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockopt(2)` reports.
+    pub fn nodelay(&self) -> io::Result<bool> {
+        SockRef::from(&self.fd.as_fd()).tcp_nodelay()
+    }
+}
+
+pub(crate) fn local_addr(fd: &NetFd) -> io::Result<SocketAddr> {
+    let local = SockRef::from(&fd.as_fd()).local_addr()?;
+    local.as_socket().ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+impl_stream!(TcpStream);
+
+impl AsFd for TcpListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

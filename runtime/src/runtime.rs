@@ -1,0 +1,282 @@
+//! Starting a runtime, running a program on it, or driving it from a foreign event loop.
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::{Location, resume_unwind};
+use std::time::{Duration, Instant};
+
+use crate::clock::ClockKind;
+use crate::error::RunError;
+use crate::join::{JoinError, JoinHandle, install_panic_hook};
+use crate::lease::Lease;
+use crate::overflow;
+use crate::scheduler::Scheduler;
+use crate::spawn::Builder;
+use crate::stack::{GuardKind, STACK_DEFAULT};
+
+/// A single-threaded runtime: its coroutines, timers and descriptors.
+///
+/// A thread runs one runtime at a time; a process may have one on each of several threads.
+/// Dropping the runtime ends it as [`Runtime::block_on`] does.
+pub struct Runtime {
+    lease: Lease,
+    name: Option<String>,
+    /// Stays on its thread.
+    stays: PhantomData<*const ()>,
+}
+
+/// What [`RuntimeBuilder`] collects.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) stack_size: usize,
+    pub(crate) stack_retain: usize,
+    pub(crate) guard: GuardKind,
+    pub(crate) clock: ClockKind,
+    pub(crate) timer_slack: Duration,
+    pub(crate) seed: Option<u64>,
+    pub(crate) shutdown_grace: Duration,
+}
+
+/// Settings for a [`Runtime`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder makes nothing until `build`"]
+pub struct RuntimeBuilder {
+    name: Option<String>,
+    settings: Settings,
+}
+
+/// What the function given to [`run`] may return: a `Result` that can say why the runtime could
+/// not run, or nothing.
+pub trait Outcome {
+    /// The outcome of a program whose runtime failed.
+    fn failed(error: RunError) -> Self;
+}
+
+impl<T, E: From<RunError>> Outcome for Result<T, E> {
+    fn failed(error: RunError) -> Self {
+        Err(error.into())
+    }
+}
+
+impl Outcome for () {
+    /// Panics: there is no way to return the error.
+    fn failed(error: RunError) -> Self {
+        panic!("{error}");
+    }
+}
+
+/// Runs `f` as a coroutine on a new runtime with default settings, until it returns.
+///
+/// See [`Runtime::block_on`], also for what becomes of other coroutines. A failure of the runtime
+/// itself is returned as an error where `f` returns a `Result`.
+///
+/// # Panics
+///
+/// With `f`'s panic, if it panics; and if the runtime fails and `f` returns `()`.
+#[track_caller]
+pub fn run<F, R>(f: F) -> R
+where
+    F: FnOnce() -> R + 'static,
+    R: Outcome + 'static,
+{
+    match Runtime::builder().build() {
+        Ok(runtime) => runtime.block_on(f).unwrap_or_else(R::failed),
+        Err(error) => R::failed(error.into()),
+    }
+}
+
+impl Runtime {
+    /// Default settings, to be changed.
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder {
+            name: None,
+            settings: Settings {
+                stack_size: STACK_DEFAULT,
+                stack_retain: 1024,
+                guard: GuardKind::Auto,
+                clock: ClockKind::Real,
+                timer_slack: Duration::from_millis(1),
+                seed: None,
+                shutdown_grace: Duration::from_secs(5),
+            },
+        }
+    }
+
+    /// Runs `f` as a coroutine until it returns, then ends all others.
+    ///
+    /// They are cancelled, and run on until all have ended or the grace (5 s by default) is over.
+    /// Those that are left then are named in one warning and left behind: they are never resumed
+    /// and never unwound, and their stacks stay mapped.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Deadlock`] when nothing can wake any coroutine any more, `f`'s among them;
+    /// [`RunError::Nested`] inside a runtime, [`RunError::Forked`], [`RunError::Unwinding`],
+    /// [`RunError::Io`] when no stack can be had or epoll fails.
+    ///
+    /// # Panics
+    ///
+    /// With `f`'s panic, if it panics.
+    #[track_caller]
+    pub fn block_on<F, T>(&self, f: F) -> Result<T, RunError>
+    where
+        F: FnOnce() -> T + 'static,
+        T: 'static,
+    {
+        if Scheduler::current().is_some() {
+            return Err(RunError::Nested);
+        }
+        let scheduler = self.lease.scheduler();
+        let builder = Builder::new().name("main");
+        let root = builder.spawn_on(scheduler, Location::caller(), f)?;
+        let result = scheduler.run_until(|| root.is_finished());
+        scheduler.shut_down();
+        result?;
+        match root.join() {
+            Ok(value) => Ok(value),
+            Err(JoinError::Panicked(panic)) => resume_unwind(panic.into_payload()),
+            Err(error) => Err(RunError::Io(error.into())),
+        }
+    }
+
+    /// Starts a coroutine from outside; it runs in the next turns.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::spawn`].
+    #[track_caller]
+    pub fn spawn<F, T>(&self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + 'static,
+        T: 'static,
+    {
+        Builder::new().spawn_on(self.lease.scheduler(), Location::caller(), f)
+    }
+
+    /// Takes one turn: waits for events at most `max_wait` (`None`: as long as it takes; not at
+    /// all while a coroutine is runnable), then runs what is runnable, for 1 ms at most while the
+    /// coroutines suspend in time.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Nested`], [`RunError::Forked`], [`RunError::Unwinding`], and [`RunError::Io`]
+    /// when epoll fails.
+    pub fn turn(&self, max_wait: Option<Duration>) -> Result<(), RunError> {
+        self.lease.scheduler().turn(max_wait)
+    }
+
+    /// When the next turn is due even if [`AsFd`]'s descriptor does not become readable: now while
+    /// a coroutine is runnable, and `None` while all wait for events.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let scheduler = self.lease.scheduler();
+        if scheduler.is_runnable() {
+            return Some(scheduler.clock.instant(scheduler.clock.now()));
+        }
+        scheduler.next_due().map(|due| scheduler.clock.instant(due))
+    }
+
+    /// How many coroutines have not ended.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.lease.scheduler().live()
+    }
+
+    /// The name given by [`RuntimeBuilder::name`].
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.lease.scheduler().shut_down();
+    }
+}
+
+impl AsFd for Runtime {
+    /// The epoll descriptor: readable when a [`Runtime::turn`] would find an event.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.lease.scheduler().poller.as_fd()
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("name", &self.name)
+            .field("live", &self.live())
+            .finish_non_exhaustive()
+    }
+}
+
+impl RuntimeBuilder {
+    /// A name for logs and dumps.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The stack size of coroutines that ask for none, in bytes of address space: 256 KiB by
+    /// default, the lowest 64 KiB of which are the guard. Rounded up to a power of two.
+    pub const fn stack_size(mut self, bytes: usize) -> Self {
+        self.settings.stack_size = bytes;
+        self
+    }
+
+    /// How many stacks that are not in use keep their memory while the runtime is idle: 1024 by
+    /// default. The memory of the others is given back to the system, the address space is not.
+    pub const fn stack_retain(mut self, stacks: usize) -> Self {
+        self.settings.stack_retain = stacks;
+        self
+    }
+
+    /// How stacks are guarded.
+    pub const fn guard(mut self, guard: GuardKind) -> Self {
+        self.settings.guard = guard;
+        self
+    }
+
+    /// The real clock (the default), or one that jumps to the next deadline when all coroutines
+    /// are parked, for tests.
+    pub const fn clock(mut self, clock: ClockKind) -> Self {
+        self.settings.clock = clock;
+        self
+    }
+
+    /// Deadlines are rounded up to multiples of this, so that many that are close together cost
+    /// one wake-up: 1 ms by default; zero for exact ones.
+    pub const fn timer_slack(mut self, slack: Duration) -> Self {
+        self.settings.timer_slack = slack;
+        self
+    }
+
+    /// Has the next coroutine picked at random, repeatably, instead of first come first served: a
+    /// test that holds under every seed does not depend on the order.
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.settings.seed = Some(seed);
+        self
+    }
+
+    /// How long coroutines have to end when the runtime does: 5 s by default.
+    pub const fn shutdown_grace(mut self, grace: Duration) -> Self {
+        self.settings.shutdown_grace = grace;
+        self
+    }
+
+    /// Makes the runtime.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a stack size out of range (128 KiB to 1 GiB), or what the system says
+    /// when it gives no epoll or eventfd descriptor.
+    pub fn build(self) -> io::Result<Runtime> {
+        install_panic_hook();
+        overflow::install()?;
+        let lease = Lease::new(Scheduler::new(&self.settings)?);
+        Ok(Runtime { lease, name: self.name, stays: PhantomData })
+    }
+}

@@ -1,0 +1,196 @@
+//! Making coroutines, and what a coroutine may ask of itself.
+
+use std::io;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::rc::Rc;
+
+use crate::coroutine::begin;
+use crate::error::{Refused, WaitError};
+use crate::join::JoinHandle;
+use crate::scheduler::Scheduler;
+use crate::wait::{self, Here};
+
+/// Starts a coroutine on the runtime that this coroutine belongs to.
+///
+/// It is put at the end of the run queue and does not inherit the deadline in force; nothing of
+/// `f` runs before the caller suspends. `f` needs no `Send`.
+///
+/// # Panics
+///
+/// Outside a runtime, and when no stack can be had. [`Builder::spawn`] reports both as errors.
+#[track_caller]
+pub fn spawn<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    match Builder::new().spawn(f) {
+        Ok(handle) => handle,
+        Err(error) => panic!("cannot spawn a coroutine: {error}"),
+    }
+}
+
+/// What a coroutine gets besides its function.
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder makes nothing until `spawn`"]
+pub struct Builder {
+    pub(crate) name: Option<Rc<str>>,
+    pub(crate) stack_size: Option<usize>,
+}
+
+impl Builder {
+    /// Starts with no name and the runtime's stack size.
+    pub const fn new() -> Self {
+        Self { name: None, stack_size: None }
+    }
+
+    /// The name that logs, dumps and the overflow message give the coroutine.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into().into());
+        self
+    }
+
+    /// The stack's size in bytes: address space, the lowest 64 KiB of which are the guard, rounded
+    /// up to a power of two. Memory is used only where the stack was touched.
+    pub const fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// Starts the coroutine; see [`spawn`].
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a stack size out of range (128 KiB to 1 GiB), `Unsupported` outside a
+    /// runtime, and what the system says when no stack can be had.
+    #[track_caller]
+    pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + 'static,
+        T: 'static,
+    {
+        let Some(scheduler) = Scheduler::current() else { return Err(outside()) };
+        self.spawn_on(scheduler, Location::caller(), f)
+    }
+
+    pub(crate) fn spawn_on<F, T>(
+        self,
+        scheduler: &'static Scheduler,
+        spawned_at: &'static Location<'static>,
+        f: F,
+    ) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + 'static,
+        T: 'static,
+    {
+        let (task, stack) = scheduler.prepare(self.stack_size, spawned_at)?;
+        if self.name.is_some() {
+            task.name.replace(self.name);
+        }
+        let handle = JoinHandle::new(task);
+        begin(task, stack, f);
+        scheduler.launch(task);
+        Ok(handle)
+    }
+}
+
+pub(crate) fn outside() -> io::Error {
+    let forked = Scheduler::was_forked();
+    io::Error::from(if forked { Refused::Forked } else { Refused::NoCoroutine })
+}
+
+/// Lets every other runnable coroutine run first.
+///
+/// # Suspends
+///
+/// Always, once.
+///
+/// # Errors
+///
+/// [`WaitError::Cancelled`] and [`WaitError::TimedOut`] when that is due before the call.
+#[inline(always)]
+pub fn yield_now() -> Result<(), WaitError> {
+    let here = wait::enter()?;
+    here.reschedule();
+    Ok(())
+}
+
+/// The coroutine that calls this, or `None` outside one.
+#[must_use]
+pub fn current() -> Option<Current> {
+    let task = Here::running()?.task;
+    let name = task.name.borrow().clone();
+    Some(Current { id: task.id.get(), name, stack_size: task.span.get().size() })
+}
+
+/// The running coroutine, as told by [`current`].
+#[derive(Clone, Debug)]
+pub struct Current {
+    id: u64,
+    name: Option<Rc<str>>,
+    stack_size: usize,
+}
+
+impl Current {
+    /// The coroutine's number, which no other coroutine of its runtime ever has.
+    #[must_use]
+    pub const fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The name given by [`Builder::name`].
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The bytes of address space that its stack has, the guard of 64 KiB included.
+    #[must_use]
+    pub const fn stack_size(&self) -> usize {
+        self.stack_size
+    }
+}
+
+/// Gives back the memory that the caller's stack used deeper than it is now, after a call that
+/// went deep once, such as a handshake. It costs about 2 µs.
+///
+/// # Errors
+///
+/// `Unsupported` outside a coroutine, and what `madvise(2)` reports.
+pub fn trim_stack() -> io::Result<()> {
+    let here = Here::running().filter(|here| here.task.is_on_own_stack()).ok_or_else(outside)?;
+    here.task.trim_stack()
+}
+
+/// Forbids the running coroutine, and what it calls, to suspend while the guard lives.
+///
+/// It documents and checks a critical section: code between two suspension points that others
+/// must not see half done. In release builds it does nothing.
+#[track_caller]
+#[must_use = "suspension is forbidden only while the guard lives"]
+pub fn no_suspend() -> NoSuspend {
+    let scheduler = if cfg!(debug_assertions) { Scheduler::current() } else { None };
+    let outer = scheduler.map(|scheduler| {
+        let outer = scheduler.forbid_suspension(Some(Location::caller()));
+        (scheduler.id(), outer)
+    });
+    NoSuspend { outer, stays: PhantomData }
+}
+
+/// A guard of [`no_suspend`].
+#[derive(Debug)]
+pub struct NoSuspend {
+    /// The scheduler the guard was taken in, and the guard that was in force before.
+    outer: Option<(u64, Option<&'static Location<'static>>)>,
+    stays: PhantomData<*const ()>,
+}
+
+impl Drop for NoSuspend {
+    fn drop(&mut self) {
+        let Some((id, outer)) = self.outer else { return };
+        if let Some(scheduler) = Scheduler::current().filter(|scheduler| scheduler.id() == id) {
+            scheduler.forbid_suspension(outer);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Waiting for each other: condition variables, locks and channels between coroutines.
+mod cond;
+pub use cond::Cond;
