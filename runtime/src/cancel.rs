@@ -13,7 +13,7 @@ use crate::wait::Here;
 /// Deadlines nest; the earliest is in force. A coroutine spawned inside does not inherit it, one
 /// spawned in a [`scope`](crate::scope) inside does. Outside a coroutine this only calls `f`.
 pub fn deadline<R>(at: Instant, f: impl FnOnce() -> R) -> R {
-    match Here::running() {
+    match on_own_stack() {
         Some(here) => within(here, here.scheduler.clock.nanos(at), f),
         None => f(),
     }
@@ -21,7 +21,7 @@ pub fn deadline<R>(at: Instant, f: impl FnOnce() -> R) -> R {
 
 /// Runs `f` with a deadline `limit` from now; see [`deadline`].
 pub fn timeout<R>(limit: Duration, f: impl FnOnce() -> R) -> R {
-    match Here::running() {
+    match on_own_stack() {
         Some(here) => within(here, after(here, limit), f),
         None => f(),
     }
@@ -29,26 +29,31 @@ pub fn timeout<R>(limit: Duration, f: impl FnOnce() -> R) -> R {
 
 /// Runs `f` sheltered from cancellation and from the deadlines in force around it, for work that
 /// has to be done even then. Instead `limit` from now is the deadline of every wait in it.
+///
+/// # Panics
+///
+/// When shields nest 65536 deep.
 pub fn shield<R>(limit: Duration, f: impl FnOnce() -> R) -> R {
-    let Some(here) = Here::running() else { return f() };
+    let Some(here) = on_own_stack() else { return f() };
     let task = here.task;
     let _restored = Restore::new(here);
     task.shields.set(task.shields.get().checked_add(1).expect("shields nest less than 65536 deep"));
-    task.attention.set(false);
-    task.deadline.set(after(here, limit));
-    task.deadline_is_outer.set(false);
+    task.update_alerts();
+    task.set_deadline(after(here, limit), false);
     f()
+}
+
+/// The running coroutine, unless the caller is a generator inside it: that may be suspended, and
+/// outlive the coroutine. No wait succeeds there, so it does without a deadline or a shelter.
+fn on_own_stack() -> Option<Here> {
+    Here::running().filter(|here| here.task.is_on_own_stack())
 }
 
 fn within<R>(here: Here, at: Nanos, f: impl FnOnce() -> R) -> R {
     let task = here.task;
     let _restored = Restore::new(here);
-    if at <= task.deadline.get() {
-        task.deadline.set(at);
-        task.deadline_is_outer.set(false);
-    } else {
-        task.deadline_is_outer.set(true);
-    }
+    let around = task.deadline();
+    task.set_deadline(at.min(around), around < at);
     f()
 }
 
@@ -68,7 +73,7 @@ impl Restore {
     fn new(here: Here) -> Self {
         Self {
             here,
-            deadline: here.task.deadline.get(),
+            deadline: here.task.deadline(),
             deadline_is_outer: here.task.deadline_is_outer.get(),
             shields: here.task.shields.get(),
         }
@@ -78,13 +83,12 @@ impl Restore {
 impl Drop for Restore {
     fn drop(&mut self) {
         let task = self.here.task;
-        task.deadline.set(self.deadline);
-        task.deadline_is_outer.set(self.deadline_is_outer);
+        task.set_deadline(self.deadline, self.deadline_is_outer);
         task.shields.set(self.shields);
-        let cancelled = task.cancelled.get() && self.shields == 0;
-        task.attention.set(cancelled);
-        if !cancelled {
-            task.reports.set(0);
+        task.update_alerts();
+        if !task.is_cancelled() && self.here.scheduler.clock.now() < self.deadline {
+            // Not none: a loop over a timeout of zero must let others run, too.
+            task.reports.set(task.reports.get().min(1));
         }
     }
 }

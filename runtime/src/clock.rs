@@ -43,15 +43,26 @@ impl Clock {
         self.now.get()
     }
 
+    /// The present turn in ticks of 2^20 ns, which wrap.
+    #[inline]
+    pub(crate) fn tick(&self) -> u32 {
+        (self.now.get() >> 20) as u32
+    }
+
     /// Reads the clock (20–25 ns) and caches the result.
     #[inline]
-    #[expect(clippy::disallowed_methods, reason = "this is the clock that others read")]
     pub(crate) fn refresh(&self) -> Nanos {
         if self.kind == ClockKind::Real {
-            let elapsed = Instant::now().saturating_duration_since(self.base);
-            self.now.set(nanos(elapsed));
+            self.now.set(self.real());
         }
         self.now.get()
+    }
+
+    /// Reads the real clock, whatever the kind.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that others read")]
+    #[inline]
+    pub(crate) fn real(&self) -> Nanos {
+        nanos(Instant::now().saturating_duration_since(self.base))
     }
 
     /// Moves a virtual clock forward to `to`.

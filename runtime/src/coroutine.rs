@@ -32,7 +32,6 @@ use crate::join::Panic;
 use crate::run_queue::{Prefetch, prefetch};
 use crate::scheduler::Scheduler;
 use crate::stack::{Span, Stack};
-use crate::timer::{NOWHERE, Place};
 use crate::wait::{Node, WaitQueue, WaitingFor, Wake};
 
 /// A task block; valid as long as its coroutine lives or a handle counts it.
@@ -60,88 +59,132 @@ pub(crate) enum Outcome {
     Panic(Panic),
 }
 
-/// The record of one coroutine. The first two cache lines are what a switch and a wake touch.
+/// The record of one coroutine. A yield touches the first cache line only, a park and a wake the
+/// first two.
 #[repr(C, align(64))]
 pub(crate) struct Task {
     /// The stack and where on it the coroutine left off.
     switch: UnsafeCell<Option<Switch>>,
     /// The way back to the scheduler: a word near the top of the stack.
     yielder: Cell<*const Yielder<(), ()>>,
-    /// Close to the stack pointer at the last suspend, for prefetching.
-    stack_hint: Cell<usize>,
-    /// Where the stack is; `Span::NONE` when the coroutine has ended.
-    pub(crate) span: Cell<Span>,
-
+    /// When the present wait ends; `NEVER` while it has no end or there is none.
+    pub(crate) due: Cell<Nanos>,
+    /// About how deep the stack was at the last suspend, in bytes, for prefetching.
+    depth: Cell<u32>,
+    /// The base-two logarithm of the stack's size, to which it is aligned.
+    stack_class: Cell<u8>,
     pub(crate) state: Cell<State>,
     /// What woke the coroutine last.
     pub(crate) wake: Cell<Wake>,
-    /// A cancellation is due, or another reason to look closer on entry to a suspending call.
-    pub(crate) attention: Cell<bool>,
-    pub(crate) cancelled: Cell<bool>,
-    /// How many `shield`s are in force.
-    pub(crate) shields: Cell<u16>,
-    /// How often in a row a call reported a cancellation or deadline instead of suspending.
-    pub(crate) reports: Cell<u32>,
-    /// The earliest deadline in force.
-    pub(crate) deadline: Cell<Nanos>,
-    /// When the present wait ends; `NEVER` while it has no end or there is none.
-    pub(crate) due: Cell<Nanos>,
-    place: Cell<u32>,
-    /// How many handles refer to the block.
-    pub(crate) handles: Cell<u32>,
+    /// Why a call that suspends has to look closer on entry: `CANCELLED` and `DEADLINE` bits.
+    alerts: Cell<u8>,
+
     /// The coroutine's place in the one queue it waits in, as nearly all waits do.
     pub(crate) node: Node,
-
+    /// When the coroutine's earliest entry among the timers comes up; `NEVER` without one.
+    pub(crate) entry: Cell<Nanos>,
+    /// The runtime it belongs to; none once that has ended.
+    pub(crate) scheduler: Cell<Option<&'static Scheduler>>,
     pub(crate) waiting_for: Cell<WaitingFor>,
-    pub(crate) parked_at: Cell<Nanos>,
+    /// When it parked last, in ticks of 2^20 ns that wrap after 52 days.
+    pub(crate) parked_at: Cell<u32>,
+    /// The block's number in its arena, by which timers and other threads name it.
+    pub(crate) slot: Cell<u32>,
+
+    deadline: Cell<Nanos>,
     /// Coroutines that wait for this one to end.
     pub(crate) joiners: WaitQueue,
     pub(crate) outcome: Cell<Option<Outcome>>,
     pub(crate) id: Cell<u64>,
-    pub(crate) name: RefCell<Option<Rc<str>>>,
+    /// How many handles refer to the block.
+    pub(crate) handles: Cell<u32>,
+    /// How often in a row a call reported a cancellation or deadline instead of suspending.
+    pub(crate) reports: Cell<u32>,
+
     pub(crate) spawned_at: Cell<Option<&'static Location<'static>>>,
-    pub(crate) scheduler: Cell<Option<&'static Scheduler>>,
-    /// The token that [`Unparker`](crate::Unparker)s set.
-    pub(crate) permit: Cell<bool>,
-    /// Whether the deadline in force was set by the innermost scope; see `TimedOut::is_outer`.
-    pub(crate) deadline_is_outer: Cell<bool>,
-    /// The block's number in its arena, by which other threads name it.
-    pub(crate) slot: Cell<u32>,
+    pub(crate) name: RefCell<Option<Rc<str>>>,
     /// Counts the coroutines that used this block, so that a late message finds out.
     pub(crate) generation: Cell<u32>,
+    /// How many `shield`s are in force.
+    pub(crate) shields: Cell<u16>,
+    pub(crate) cancelled: Cell<bool>,
+    /// The token that [`Unparker`](crate::Unparker)s set.
+    pub(crate) permit: Cell<bool>,
+    /// Whether the deadline in force was set by an enclosing scope; see `TimedOut::is_outer`.
+    pub(crate) deadline_is_outer: Cell<bool>,
 }
+
+// The doc comment above promises it, and a million blocks weigh 64 MB a line.
+const _: () = assert!(size_of::<Task>() == 4 * 64);
+
+/// Bits of [`Task::alerts`]: the coroutine is cancelled and not shielded,
+const CANCELLED: u8 = 1;
+/// or a deadline is in force.
+const DEADLINE: u8 = 2;
 
 impl Task {
     fn new() -> Self {
         Self {
             switch: UnsafeCell::new(None),
             yielder: Cell::new(ptr::null()),
-            stack_hint: Cell::new(0),
-            span: Cell::new(Span::NONE),
+            due: Cell::new(NEVER),
+            depth: Cell::new(0),
+            stack_class: Cell::new(0),
             state: Cell::new(State::Ended),
             wake: Cell::new(Wake::Signal),
-            attention: Cell::new(false),
-            cancelled: Cell::new(false),
-            shields: Cell::new(0),
-            reports: Cell::new(0),
-            deadline: Cell::new(NEVER),
-            due: Cell::new(NEVER),
-            place: Cell::new(NOWHERE),
-            handles: Cell::new(0),
+            alerts: Cell::new(0),
             node: Node::new(),
+            entry: Cell::new(NEVER),
+            scheduler: Cell::new(None),
             waiting_for: Cell::new(WaitingFor::Nothing),
             parked_at: Cell::new(0),
+            slot: Cell::new(0),
+            deadline: Cell::new(NEVER),
             joiners: WaitQueue::new(),
             outcome: Cell::new(None),
             id: Cell::new(0),
-            name: RefCell::new(None),
+            handles: Cell::new(0),
+            reports: Cell::new(0),
             spawned_at: Cell::new(None),
-            scheduler: Cell::new(None),
+            name: RefCell::new(None),
+            generation: Cell::new(0),
+            shields: Cell::new(0),
+            cancelled: Cell::new(false),
             permit: Cell::new(false),
             deadline_is_outer: Cell::new(false),
-            slot: Cell::new(0),
-            generation: Cell::new(0),
         }
+    }
+
+    /// The earliest deadline in force.
+    #[inline(always)]
+    pub(crate) fn deadline(&self) -> Nanos {
+        if self.alerts.get() & DEADLINE == 0 { NEVER } else { self.deadline.get() }
+    }
+
+    pub(crate) fn set_deadline(&self, at: Nanos, is_outer: bool) {
+        self.deadline.set(at);
+        self.deadline_is_outer.set(is_outer);
+        let others = self.alerts.get() & !DEADLINE;
+        self.alerts.set(if at == NEVER { others } else { others | DEADLINE });
+    }
+
+    /// Whether the coroutine is neither cancelled nor under a deadline, as is usual.
+    #[inline(always)]
+    pub(crate) fn is_undisturbed(&self) -> bool {
+        self.alerts.get() == 0
+    }
+
+    /// Whether a cancellation is to be reported: there is one, and no shield.
+    #[inline]
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.alerts.get() & CANCELLED != 0
+    }
+
+    /// To be called when `cancelled` or `shields` has changed.
+    pub(crate) fn update_alerts(&self) {
+        let others = self.alerts.get() & !CANCELLED;
+        let cancelled = self.cancelled.get() && self.shields.get() == 0;
+        self.alerts.set(if cancelled { others | CANCELLED } else { others });
     }
 
     /// Makes the coroutine that will run `f` on `stack`. `f`'s value goes to the outcome, if a
@@ -167,9 +210,9 @@ impl Task {
                 Err(payload) => Some(Outcome::Panic(Panic::caught(payload))),
             });
         };
-        let span = stack.span();
-        self.span.set(span);
-        self.stack_hint.set(span.top - 512);
+        self.stack_class.set(stack.class());
+        // Where the yielder will be, about; the coroutine tells exactly when it starts.
+        self.yielder.set(ptr::without_provenance(stack.top() - 16));
         // SAFETY: `with_stack_unchecked` asks that what `entry` borrows lives until the coroutine
         // is finished or, if it is forgotten, for good: the caller promises the first, and a
         // forgotten coroutine is never resumed.
@@ -185,12 +228,11 @@ impl Task {
         // SAFETY: only the scheduler resumes, and not from inside a coroutine, so this is the only
         // borrow. It lasts while the coroutine runs, which never touches `switch` itself.
         let switch = unsafe { &mut *self.switch.get() };
-        let running = switch.as_mut().expect("a coroutine that has not ended has a switch");
+        let running = switch.as_mut().expect("a runnable coroutine has a switch");
         match running.resume(()) {
             CoroutineResult::Yield(()) => None,
             CoroutineResult::Return(()) => {
                 let ended = switch.take().expect("it was resumed just now");
-                self.span.set(Span::NONE);
                 Some(ended.into_stack())
             }
         }
@@ -200,7 +242,8 @@ impl Task {
     #[inline(always)]
     pub(crate) fn suspend(&self) {
         let here = 0_u8;
-        self.stack_hint.set(ptr::from_ref(&here).addr());
+        // The depth is a hint; that of a stack beyond 4 GiB would be cut, and there is none.
+        self.depth.set(self.yielder.get().addr().wrapping_sub(ptr::from_ref(&here).addr()) as u32);
         // SAFETY: `begin` stored the yielder when the coroutine started; it is a word on the
         // coroutine's stack, which lives while the coroutine runs. `wait::enter` has checked that
         // this is the running coroutine and that it runs on that stack.
@@ -212,7 +255,15 @@ impl Task {
     #[inline(always)]
     pub(crate) fn is_on_own_stack(&self) -> bool {
         let here = 0_u8;
-        self.span.get().contains(ptr::from_ref(&here).addr())
+        // The yielder is a word on the stack. Stacks are aligned to their size, so addresses on
+        // the same one differ only in the low bits.
+        let differing = self.yielder.get().addr() ^ ptr::from_ref(&here).addr();
+        differing >> self.stack_class.get() == 0
+    }
+
+    /// Where the stack of a coroutine that has not ended is.
+    pub(crate) fn span(&self) -> Span {
+        Span::around(self.yielder.get().addr(), self.stack_class.get())
     }
 
     /// Gives back the memory of the running coroutine's stack that lies deeper than the caller.
@@ -224,7 +275,7 @@ impl Task {
         // SAFETY: `wait::enter` has checked that this is the running coroutine and that it runs on
         // this stack. Stacks grow down, so nothing below the present frames is used; `CLEARANCE`
         // keeps away from the frames of the call itself.
-        unsafe { self.span.get().discard_below(end) }
+        unsafe { self.span().discard_below(end) }
     }
 
     /// Gives the coroutine up: it is never resumed, and what is on its stack stays there.
@@ -258,13 +309,6 @@ impl fmt::Debug for Task {
     }
 }
 
-impl Place for TaskRef {
-    #[inline(always)]
-    fn place(&self) -> &Cell<u32> {
-        &self.place
-    }
-}
-
 impl Prefetch for TaskRef {
     #[inline(always)]
     fn prefetch_far(self) {
@@ -275,8 +319,12 @@ impl Prefetch for TaskRef {
 
     #[inline(always)]
     fn prefetch_near(self) {
-        prefetch(ptr::without_provenance::<u8>(self.stack_hint.get()));
-        prefetch(self.yielder.get());
+        let top = self.yielder.get().cast::<u8>();
+        // The registers that the switch saved are a little deeper than the hint.
+        let here = top.wrapping_sub(self.depth.get() as usize);
+        prefetch(here.wrapping_sub(64));
+        prefetch(here);
+        prefetch(top);
     }
 }
 
@@ -287,8 +335,11 @@ pub(crate) struct Arena {
     free: RefCell<Vec<TaskRef>>,
 }
 
-/// Blocks a chunk: 80 KiB at a time.
+/// Blocks a chunk: 64 KiB at a time.
 const CHUNK: usize = 256;
+
+/// How far ahead of its use a free block is fetched: far enough for a burst of spawns.
+const AHEAD: usize = 4;
 
 impl Arena {
     pub(crate) const fn new() -> Self {
@@ -298,8 +349,14 @@ impl Arena {
     /// A block that nobody uses.
     #[inline]
     pub(crate) fn take(&self) -> TaskRef {
-        let free = self.free.borrow_mut().pop();
-        free.unwrap_or_else(|| self.grow())
+        let mut free = self.free.borrow_mut();
+        if let Some(soon) = free.iter().nth_back(AHEAD) {
+            soon.prefetch_far();
+        }
+        free.pop().unwrap_or_else(|| {
+            drop(free);
+            self.grow()
+        })
     }
 
     /// Takes back a block whose coroutine ended and that no handle counts.
@@ -310,6 +367,7 @@ impl Arena {
     }
 
     /// The block of a number that some block of this arena has.
+    #[inline]
     pub(crate) fn at(&self, slot: u32) -> TaskRef {
         let slot = slot as usize;
         &self.chunks.borrow()[slot / CHUNK][slot % CHUNK]

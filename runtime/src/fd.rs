@@ -19,7 +19,7 @@ use crate::error::Refused;
 use crate::poller::{Readiness, Waits};
 use crate::remote::{Message, Remote};
 use crate::scheduler::Scheduler;
-use crate::wait::{self, Direction, Here, WaitingFor};
+use crate::wait::{self, Direction, Here, Node, WaitingFor, Wake};
 
 /// A non-blocking descriptor on which coroutines wait.
 ///
@@ -105,20 +105,23 @@ impl NetFd {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` when the descriptor is not ready; what `operation` returns; as for
-    /// [`NetFd::io`], but for waits.
+    /// `WouldBlock` when the descriptor is not ready; what `operation` returns; [`Closed`];
+    /// `InvalidInput` for [`Interest::Either`]; `Unsupported` on a thread or runtime other than the
+    /// descriptor's own.
     pub fn try_io<T>(
         &self,
         interest: Interest,
         operation: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        let poller = &self.home()?.scheduler.poller;
-        let direction = interest.direction();
+        let direction = interest.one_way()?;
+        let poller = &self.home_scheduler()?.poller;
         let Readiness::Maybe(ticks) = self.readiness(poller, direction)? else {
             return Err(io::ErrorKind::WouldBlock.into());
         };
         let result = operation(self.as_fd());
         if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            // Without events the descriptor would be taken for not ready for ever.
+            poller.register(self.shared.slot, self.as_fd())?;
             poller.would_block(self.shared.slot, direction, ticks);
         }
         result
@@ -136,14 +139,14 @@ impl NetFd {
     /// # Errors
     ///
     /// What `operation` returns; [`Cancelled`](crate::Cancelled) and
-    /// [`TimedOut`](crate::TimedOut) inside the error; [`Closed`]; `Unsupported` on a thread or
-    /// runtime other than the descriptor's own.
+    /// [`TimedOut`](crate::TimedOut) inside the error; [`Closed`]; `InvalidInput` for
+    /// [`Interest::Either`]; `Unsupported` on a thread or runtime other than the descriptor's own.
     pub fn io<T>(
         &self,
         interest: Interest,
         mut operation: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        self.perform(interest.direction(), None, |fd| operation(fd).map(Progress::Full))
+        self.perform(interest.one_way()?, None, |fd| operation(fd).map(Progress::Full))
     }
 
     /// Waits until reading would not block.
@@ -186,19 +189,23 @@ impl NetFd {
     pub fn poll(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<Ready> {
         let here = self.home()?;
         let until = deadline.map_or(NEVER, |at| here.scheduler.clock.nanos(at));
-        if interest == Interest::Either {
-            let ready = poll_many(&[(self.as_fd(), interest)], deadline)?;
-            return Ok(ready[0]);
-        }
-        let direction = interest.direction();
+        let poller = &here.scheduler.poller;
         loop {
-            self.readiness(&here.scheduler.poller, direction)?;
+            self.readiness(poller, Direction::Read)?;
+            if here.scheduler.count_io(here) {
+                continue;
+            }
             let ready = poll_now(&[(self.as_fd(), interest)])?[0];
             if ready != Ready::default() {
+                poller.found(self.shared.slot, ready.readable, ready.writable);
                 return Ok(ready);
             }
             // The descriptor was found not ready, so readiness that comes is an edge.
-            self.wait(here, direction, until)?;
+            match interest {
+                Interest::Readable => self.wait(here, Direction::Read, until)?,
+                Interest::Writable => self.wait(here, Direction::Write, until)?,
+                Interest::Either => self.wait_either(here, until)?,
+            }
         }
     }
 
@@ -213,10 +220,8 @@ impl NetFd {
         let scheduler = self.home_scheduler()?;
         scheduler.poller.close(self.shared.slot);
         // What is not a socket, or not connected, has nothing to shut down.
-        let _not_a_connection = nix::sys::socket::shutdown(
-            self.as_fd().as_raw_fd(),
-            nix::sys::socket::Shutdown::Both,
-        );
+        let _not_a_connection =
+            nix::sys::socket::shutdown(self.as_fd().as_raw_fd(), nix::sys::socket::Shutdown::Both);
         Ok(())
     }
 
@@ -257,7 +262,9 @@ impl NetFd {
         let slot = self.shared.slot;
         loop {
             if let Readiness::Maybe(ticks) = self.readiness(poller, direction)? {
-                here.scheduler.count_io(here);
+                if here.scheduler.count_io(here) {
+                    continue;
+                }
                 match operation(self.as_fd()) {
                     Ok(Progress::Full(done)) => return Ok(done),
                     Ok(Progress::Short(done)) => {
@@ -278,8 +285,11 @@ impl NetFd {
 
     /// When an operation in `direction` that begins now has to end by the descriptor's timeout.
     pub(crate) fn until(&self, here: Here, direction: Direction) -> Nanos {
-        let timeout = here.scheduler.poller.timeout(self.shared.slot, direction);
-        here.scheduler.clock.now().saturating_add(timeout)
+        match here.scheduler.poller.timeout(self.shared.slot, direction) {
+            NEVER => NEVER,
+            // The cached time would let it pass early by as much as it lags.
+            timeout => here.scheduler.clock.refresh().saturating_add(timeout),
+        }
     }
 
     /// Parks until an event for `direction`.
@@ -291,9 +301,34 @@ impl NetFd {
             return Ok(());
         }
         let waiting_for = WaitingFor::Fd(self.as_fd().as_raw_fd(), direction);
-        let wake = here.park(waiting_for, until.min(here.task.deadline.get()));
+        let wake = here.park(waiting_for, until.min(here.task.deadline()));
         poller.end_wait(slot, direction, node);
         if node.fired() { Ok(()) } else { Err(here.failure(wake, until).into()) }
+    }
+
+    /// Parks until an event for either direction.
+    fn wait_either(&self, here: Here, until: Nanos) -> io::Result<()> {
+        let poller = &here.scheduler.poller;
+        let (fd, slot) = (self.as_fd(), self.shared.slot);
+        let reader = &here.task.node;
+        if poller.wait(slot, fd, Direction::Read, reader)? == Waits::No {
+            return Ok(());
+        }
+        let writer = Node::lend(here.task);
+        let waits = poller.wait(slot, fd, Direction::Write, writer);
+        debug_assert!(matches!(waits, Ok(Waits::Yes)), "the first wait has registered it");
+        let wake = here.park(WaitingFor::Fds, until.min(here.task.deadline()));
+        poller.end_wait(slot, Direction::Read, reader);
+        poller.end_wait(slot, Direction::Write, writer);
+        let fired = reader.fired() || writer.fired();
+        writer.give_back();
+        if fired { Ok(()) } else { Err(here.failure(wake, until).into()) }
+    }
+
+    /// Has a short read or write never mean that the next would block.
+    pub(crate) fn distrust_short(&self) -> io::Result<()> {
+        self.home_scheduler()?.poller.distrust_short(self.shared.slot);
+        Ok(())
     }
 
     #[inline]
@@ -341,15 +376,21 @@ pub fn poll_many(
     fds: &[(BorrowedFd<'_>, Interest)],
     deadline: Option<Instant>,
 ) -> io::Result<Vec<Ready>> {
-    wait::enter()?;
-    let ready = poll_now(fds)?;
-    if ready.iter().any(|ready| *ready != Ready::default()) {
-        return Ok(ready);
+    let here = wait::enter()?;
+    here.scheduler.count_io(here);
+    let mut watch = None;
+    loop {
+        let ready = poll_now(fds)?;
+        if ready.iter().any(|ready| *ready != Ready::default()) {
+            return Ok(ready);
+        }
+        // An epoll descriptor is ready when one of those it watches is, so one wait does for all.
+        let watch = match &watch {
+            Some(watch) => watch,
+            None => watch.insert(watch_all(fds)?),
+        };
+        watch.poll(Interest::Readable, deadline)?;
     }
-    // An epoll descriptor is ready when one of those it watches is, so one wait does for all.
-    let watch = watch_all(fds)?;
-    watch.poll(Interest::Readable, deadline)?;
-    poll_now(fds)
 }
 
 fn watch_all(fds: &[(BorrowedFd<'_>, Interest)]) -> io::Result<NetFd> {
@@ -394,10 +435,14 @@ fn poll_now(fds: &[(BorrowedFd<'_>, Interest)]) -> io::Result<Vec<Ready>> {
 }
 
 impl Interest {
-    const fn direction(self) -> Direction {
+    fn one_way(self) -> io::Result<Direction> {
         match self {
-            Self::Readable | Self::Either => Direction::Read,
-            Self::Writable => Direction::Write,
+            Self::Readable => Ok(Direction::Read),
+            Self::Writable => Ok(Direction::Write),
+            Self::Either => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "an operation waits for one direction: which one would block?",
+            )),
         }
     }
 
@@ -419,14 +464,21 @@ impl Interest {
     }
 }
 
+/// Refuses to go on after `until`, which data that keeps coming would otherwise outrun.
+pub(crate) fn check(here: Here, until: Nanos) -> io::Result<()> {
+    if here.scheduler.clock.now() < until {
+        return Ok(());
+    }
+    Err(here.failure(Wake::Timer, until).into())
+}
+
 fn foreign() -> io::Error {
     match Scheduler::current() {
         None if Scheduler::was_forked() => Refused::Forked.into(),
         None => Refused::NoCoroutine.into(),
-        Some(_) => io::Error::new(
-            io::ErrorKind::Unsupported,
-            "the descriptor belongs to another runtime",
-        ),
+        Some(_) => {
+            io::Error::new(io::ErrorKind::Unsupported, "the descriptor belongs to another runtime")
+        }
     }
 }
 

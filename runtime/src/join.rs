@@ -13,7 +13,6 @@ use std::time::Instant;
 use crate::clock::{NEVER, Nanos};
 use crate::coroutine::{Outcome, State, TaskRef};
 use crate::error::{Refused, WaitError};
-use crate::scheduler::Scheduler;
 use crate::wait::{self, Here, WaitingFor};
 
 /// A handle to a coroutine: joins it, cancels it.
@@ -44,15 +43,23 @@ pub enum JoinError {
 }
 
 /// A panic that ended a coroutine.
-pub struct Panic {
+pub struct Panic(Box<Details>);
+
+struct Details {
     payload: Box<dyn Any + Send>,
+    origin: Option<Origin>,
+}
+
+/// Where a coroutine panicked, and how it got there.
+struct Origin {
+    /// The scheduler and the coroutine.
+    who: (u64, u64),
     location: Option<String>,
-    backtrace: Option<Backtrace>,
+    backtrace: Backtrace,
 }
 
 thread_local! {
-    /// Where this thread panicked last, and how it got there.
-    static LAST_PANIC: RefCell<Option<(Option<String>, Backtrace)>> = const { RefCell::new(None) };
+    static LAST_PANIC: RefCell<Option<Origin>> = const { RefCell::new(None) };
 }
 
 impl<T: 'static> JoinHandle<T> {
@@ -75,8 +82,10 @@ impl<T: 'static> JoinHandle<T> {
     /// - [`JoinError::Wait`]: the *caller* was cancelled, ran into a deadline or may not suspend.
     ///   The handle is as it was, and a later call gets the value.
     /// - [`JoinError::Itself`], [`JoinError::Taken`], [`JoinError::LeftBehind`].
+    #[inline(always)]
+    #[track_caller]
     pub fn join(&self) -> Result<T, JoinError> {
-        self.join_by(NEVER)
+        self.join_by(wait::enter().map(|here| (here, NEVER)))
     }
 
     /// Waits like [`JoinHandle::join`], but not longer than until `deadline`.
@@ -88,33 +97,45 @@ impl<T: 'static> JoinHandle<T> {
     /// # Errors
     ///
     /// As [`JoinHandle::join`].
+    #[track_caller]
     pub fn join_until(&self, deadline: Instant) -> Result<T, JoinError> {
-        let until = Scheduler::current().map_or(NEVER, |home| home.clock.nanos(deadline));
-        self.join_by(until)
+        self.join_by(wait::enter_until(deadline))
     }
 
-    fn join_by(&self, until: Nanos) -> Result<T, JoinError> {
-        match wait::enter() {
-            Ok(here) => self.wait(here, until)?,
-            Err(WaitError::Refused(Refused::NoCoroutine)) if self.is_finished() => {}
+    #[inline(always)]
+    fn join_by(&self, entered: Result<(Here, Nanos), WaitError>) -> Result<T, JoinError> {
+        match entered {
+            Ok((here, until)) => self.wait(here, until)?,
+            Err(WaitError::Refused(Refused::NoCoroutine)) if !self.can_end() => {}
             Err(error) => return Err(JoinError::Wait(error)),
         }
+        self.take()
+    }
+
+    /// Takes what the coroutine, which has ended, left behind.
+    pub(crate) fn take(&self) -> Result<T, JoinError> {
         match self.task.outcome.take() {
             Some(Outcome::Value(value)) => {
                 Ok(*value.downcast::<T>().expect("the handle has the type of its coroutine"))
             }
             Some(Outcome::Panic(panic)) => Err(JoinError::Panicked(panic)),
+            None if self.task.state.get() == State::Leaked => Err(JoinError::LeftBehind),
             None => Err(JoinError::Taken),
         }
     }
 
+    /// Whether the coroutine is still to end.
+    fn can_end(&self) -> bool {
+        matches!(self.task.state.get(), State::Runnable | State::Parked)
+    }
+
+    #[inline(always)]
     fn wait(&self, here: Here, until: Nanos) -> Result<(), JoinError> {
         match self.task.state.get() {
-            State::Ended => Ok(()),
-            State::Leaked => Err(JoinError::LeftBehind),
+            State::Ended | State::Leaked => Ok(()),
             _ if std::ptr::eq(self.task, here.task) => Err(JoinError::Itself),
             _ => here
-                .wait_in(&self.task.joiners, WaitingFor::Join(self.id), until)
+                .wait_in(&self.task.joiners, WaitingFor::Join(self.task.slot.get()), until)
                 .map_err(JoinError::Wait),
         }
     }
@@ -177,14 +198,22 @@ impl<T> fmt::Debug for JoinHandle<T> {
 impl Panic {
     /// Takes what the hook recorded of the panic that `payload` was just caught from.
     pub(crate) fn caught(payload: Box<dyn Any + Send>) -> Self {
-        let (location, backtrace) = LAST_PANIC.take().unzip();
-        Self { payload, location: location.flatten(), backtrace }
+        // One that the hook saw in another coroutine was caught there; this one came from
+        // `resume_unwind`, of which it is not told.
+        let origin = LAST_PANIC.take().filter(|origin| Some(origin.who) == who_runs());
+        Self(Box::new(Details { payload, origin }))
+    }
+
+    /// Panics on with what was caught.
+    pub(crate) fn resume(self) -> ! {
+        LAST_PANIC.set(self.0.origin);
+        panic::resume_unwind(self.0.payload)
     }
 
     /// The panic's message, if it has one.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
-        let payload = &self.payload;
+        let payload = &self.0.payload;
         payload
             .downcast_ref::<&str>()
             .copied()
@@ -194,20 +223,20 @@ impl Panic {
     /// The file, line and column of the panic.
     #[must_use]
     pub fn location(&self) -> Option<&str> {
-        self.location.as_deref()
+        self.0.origin.as_ref()?.location.as_deref()
     }
 
     /// How the coroutine got there; captured when `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` asks
     /// for backtraces.
     #[must_use]
-    pub const fn backtrace(&self) -> Option<&Backtrace> {
-        self.backtrace.as_ref()
+    pub fn backtrace(&self) -> Option<&Backtrace> {
+        Some(&self.0.origin.as_ref()?.backtrace)
     }
 
     /// The value that the coroutine panicked with, for [`std::panic::resume_unwind`].
     #[must_use]
     pub fn into_payload(self) -> Box<dyn Any + Send> {
-        self.payload
+        self.0.payload
     }
 }
 
@@ -218,20 +247,24 @@ pub(crate) fn install_panic_hook() {
     ONCE.call_once(|| {
         let next = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if Here::running().is_some() {
+            if let Some(who) = who_runs() {
                 let location = info.location().map(ToString::to_string);
-                LAST_PANIC.set(Some((location, Backtrace::capture())));
+                LAST_PANIC.set(Some(Origin { who, location, backtrace: Backtrace::capture() }));
             }
             next(info);
         }));
     });
 }
 
+fn who_runs() -> Option<(u64, u64)> {
+    Here::running().map(|here| (here.scheduler.id(), here.task.id.get()))
+}
+
 impl fmt::Debug for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Panic")
             .field("message", &self.message())
-            .field("location", &self.location)
+            .field("location", &self.location())
             .finish_non_exhaustive()
     }
 }
@@ -239,11 +272,11 @@ impl fmt::Debug for Panic {
 impl fmt::Display for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("panicked")?;
-        if let Some(location) = &self.location {
+        if let Some(location) = self.location() {
             write!(f, " at {location}")?;
         }
         write!(f, ": {}", self.message().unwrap_or("a value that is not text"))?;
-        match &self.backtrace {
+        match self.backtrace() {
             Some(trace) if trace.status() == BacktraceStatus::Captured => write!(f, "\n{trace}"),
             _ => Ok(()),
         }

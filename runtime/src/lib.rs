@@ -3,6 +3,7 @@
 mod cancel;
 mod clock;
 mod coroutine;
+mod deadlines;
 mod error;
 mod fd;
 mod join;
@@ -14,6 +15,8 @@ mod remote;
 mod run_queue;
 mod runtime;
 mod scheduler;
+mod scope;
+pub mod select;
 mod spawn;
 mod stack;
 pub mod sync;
@@ -27,8 +30,12 @@ pub use cancel::{deadline, shield, timeout};
 pub use clock::ClockKind;
 pub use error::{Cancelled, Refused, RunError, TimedOut, WaitError, is_cancelled, timed_out};
 pub use join::{JoinError, JoinHandle, Panic};
-pub use runtime::{Outcome, Runtime, RuntimeBuilder, run};
-pub use spawn::{Builder, Current, NoSuspend, current, no_suspend, spawn, trim_stack, yield_now};
+pub use runtime::{Counts, Outcome, Runtime, RuntimeBuilder, run};
+pub use scope::{Scope, ScopedJoinHandle, scope};
+pub use spawn::{
+    Builder, Current, NoSuspend, current, no_suspend, spawn, stack_high_water, trim_stack,
+    yield_now,
+};
 pub use stack::GuardKind;
 pub use time::{now, sleep, sleep_until};
 pub use unpark::{Unparker, park, park_until};

@@ -87,8 +87,7 @@ extern "C" fn on_fault(
     let info_ref = unsafe { &*info };
     // SAFETY: SIGSEGV fills in the address.
     let address = unsafe { info_ref.si_addr() }.addr();
-    if let Some(here) = Here::running().filter(|here| here.task.span.get().guard_contains(address))
-    {
+    if let Some(here) = Here::running().filter(|here| here.task.span().guard_contains(address)) {
         name_the_culprit(here);
     }
     // SAFETY: `install` stored a pointer from `Box::into_raw` before this handler could run.
@@ -99,8 +98,7 @@ extern "C" fn on_fault(
             unsafe { libc::sigaction(signal, previous, ptr::null_mut()) };
         }
         handler if previous.sa_flags & libc::SA_SIGINFO != 0 => {
-            type Handler =
-                extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+            type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
             // SAFETY: a handler installed with SA_SIGINFO has these three arguments.
             let handler = unsafe { mem::transmute::<usize, Handler>(handler) };
             handler(signal, info, context);
@@ -125,7 +123,7 @@ fn name_the_culprit(here: Here) -> ! {
         let shown = name.char_indices().nth(256).map_or(&**name, |(end, _)| &name[..end]);
         let _cut = write!(line, " \"{shown}\"");
     }
-    let size = here.task.span.get().size() >> 10;
+    let size = here.task.span().size() >> 10;
     let _cut = writeln!(line, " overflowed its {size} KiB stack");
     let length = usize::try_from(line.position()).unwrap_or(0);
     // SAFETY: the buffer has `length` bytes that were written.

@@ -24,9 +24,13 @@ const BATCH: usize = 1024;
 /// The key of the runtime's own eventfd, which no slot has.
 const NOTIFIER: u64 = u64::MAX;
 
-const READ_EVENTS: u32 = (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+const READ_EVENTS: u32 =
+    (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
 const WRITE_EVENTS: u32 = (libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) as u32;
-const END_EVENTS: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+/// After these a short read may leave something: the end of the stream, an error, or what comes
+/// after urgent data, at which the kernel stops a read.
+const SHORT_EVENTS: u32 =
+    (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR | libc::EPOLLPRI) as u32;
 
 #[derive(Debug)]
 pub(crate) struct Poller {
@@ -45,9 +49,8 @@ struct Slot {
     registration: Registration,
     readable: bool,
     writable: bool,
-    /// The peer hung up or an error is pending: reading never blocks again, so a short read does
-    /// not mean that there is no more.
-    ended: bool,
+    /// Whether a short read or write means that the next would block.
+    short_tells: bool,
     closed: bool,
     /// Counts events, so that an operation can tell whether one came while it ran.
     ticks: u32,
@@ -101,7 +104,7 @@ impl Poller {
             registration: Registration::None,
             readable: true,
             writable: true,
-            ended: false,
+            short_tells: true,
             closed: false,
             ticks: 0,
             readers: WaitQueue::new(),
@@ -157,10 +160,47 @@ impl Poller {
     /// Notes that a stream took or gave less than was asked for, so that the next try would block.
     #[inline]
     pub(crate) fn short(&self, slot: u32, direction: Direction, ticks: u32) {
-        let ended = self.slots.borrow()[slot as usize].ended;
-        if !ended {
+        let tells = self.slots.borrow()[slot as usize].short_tells;
+        if tells {
             self.would_block(slot, direction, ticks);
         }
+    }
+
+    /// Has a short read or write of this descriptor never mean that the next would block.
+    pub(crate) fn distrust_short(&self, slot: u32) {
+        self.slots.borrow_mut()[slot as usize].short_tells = false;
+    }
+
+    /// Notes what `poll(2)` found, which may be ahead of the events.
+    pub(crate) fn found(&self, slot: u32, readable: bool, writable: bool) {
+        let mut slots = self.slots.borrow_mut();
+        let slot = &mut slots[slot as usize];
+        slot.readable |= readable;
+        slot.writable |= writable;
+    }
+
+    /// Has events of the descriptor reported from now on, also that it is ready already.
+    pub(crate) fn register(&self, slot: u32, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let mut slots = self.slots.borrow_mut();
+        let entry = &mut slots[slot as usize];
+        if entry.registration != Registration::None {
+            return Ok(());
+        }
+        let flags = EpollFlags::EPOLLIN
+            | EpollFlags::EPOLLOUT
+            | EpollFlags::EPOLLRDHUP
+            | EpollFlags::EPOLLPRI
+            | EpollFlags::EPOLLET;
+        let key = u64::from(entry.generation) << 32 | u64::from(slot);
+        match self.epoll.add(fd, EpollEvent::new(flags, key)) {
+            Ok(()) => {
+                entry.registration = Registration::Epoll;
+                self.registered.set(self.registered.get() + 1);
+            }
+            Err(Errno::EPERM) => entry.registration = Registration::AlwaysReady,
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
     }
 
     /// Links `node` to wait for the descriptor, registering it on the first call.
@@ -171,23 +211,9 @@ impl Poller {
         direction: Direction,
         node: NodeRef,
     ) -> io::Result<Waits> {
+        self.register(slot, fd)?;
         let mut slots = self.slots.borrow_mut();
         let entry = &mut slots[slot as usize];
-        if entry.registration == Registration::None {
-            let flags = EpollFlags::EPOLLIN
-                | EpollFlags::EPOLLOUT
-                | EpollFlags::EPOLLRDHUP
-                | EpollFlags::EPOLLET;
-            let key = u64::from(entry.generation) << 32 | u64::from(slot);
-            match self.epoll.add(fd, EpollEvent::new(flags, key)) {
-                Ok(()) => {
-                    entry.registration = Registration::Epoll;
-                    self.registered.set(self.registered.get() + 1);
-                }
-                Err(Errno::EPERM) => entry.registration = Registration::AlwaysReady,
-                Err(error) => return Err(error.into()),
-            }
-        }
         if entry.registration == Registration::AlwaysReady {
             (entry.readable, entry.writable) = (true, true);
             return Ok(Waits::No);
@@ -276,7 +302,7 @@ impl Slot {
 
     fn report(&mut self, events: u32) {
         self.ticks = self.ticks.wrapping_add(1);
-        self.ended |= events & END_EVENTS != 0;
+        self.short_tells &= events & SHORT_EVENTS == 0;
         if events & READ_EVENTS != 0 {
             self.readable = true;
             self.readers.wake_all();

@@ -6,10 +6,12 @@
 //!
 //! # Safety
 //!
-//! The only unsafe operation is the prefetch instruction, which reads nothing and cannot fault.
-#![expect(unsafe_code, reason = "the prefetch instruction has no safe form")]
+//! The ring is touched only inside the methods, none of which calls out while it holds a reference
+//! into it, and the queue is not `Sync`. The ring's length is `mask + 1`, a power of two, so an
+//! index that was masked is in bounds. The prefetch instruction reads nothing and cannot fault.
+#![expect(unsafe_code, reason = "the bounds are known, and prefetching has no safe form")]
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, UnsafeCell};
 
 /// An item whose memory is worth fetching before it is run.
 pub(crate) trait Prefetch: Copy {
@@ -23,82 +25,108 @@ pub(crate) trait Prefetch: Copy {
 /// answer (100 ns) while a few switches (7 ns each) go by, short enough to stay in L1.
 const AHEAD: usize = 4;
 
-#[derive(Debug)]
 pub(crate) struct RunQueue<T> {
-    /// The length is a power of two. Slots from `head` to `tail` are `Some`.
-    ring: RefCell<Box<[Option<T>]>>,
+    /// At least one slot is free. Slots from `head` to `tail` are `Some`, the others `None`.
+    ring: UnsafeCell<Box<[Option<T>]>>,
+    mask: Cell<usize>,
+    /// Nothing is prefetched while the queue is not longer than this.
+    in_cache: usize,
     head: Cell<usize>,
     tail: Cell<usize>,
 }
 
 impl<T: Prefetch> RunQueue<T> {
-    pub(crate) fn new() -> Self {
-        Self { ring: RefCell::new(vec![None; 64].into()), head: Cell::new(0), tail: Cell::new(0) }
+    /// A queue that prefetches when it is longer than `in_cache`.
+    pub(crate) fn new(in_cache: usize) -> Self {
+        const SLOTS: usize = 64;
+        Self {
+            ring: UnsafeCell::new(vec![None; SLOTS].into()),
+            mask: Cell::new(SLOTS - 1),
+            in_cache,
+            head: Cell::new(0),
+            tail: Cell::new(0),
+        }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn len(&self) -> usize {
         self.tail.get().wrapping_sub(self.head.get())
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
         self.head.get() == self.tail.get()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&self, item: T) {
-        let mut ring = self.ring.borrow_mut();
-        if self.len() == ring.len() {
-            drop(ring);
-            self.grow();
-            ring = self.ring.borrow_mut();
-        }
         let tail = self.tail.get();
-        let mask = ring.len() - 1;
-        ring[tail & mask] = Some(item);
+        self.slot(tail).set(Some(item));
         self.tail.set(tail.wrapping_add(1));
+        if self.len() > self.mask.get() {
+            self.grow();
+        }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop(&self) -> Option<T> {
-        if self.is_empty() {
+        let head = self.head.get();
+        let len = self.tail.get().wrapping_sub(head);
+        if len == 0 {
             return None;
         }
-        let mut ring = self.ring.borrow_mut();
-        let head = self.head.get();
-        let mask = ring.len() - 1;
-        let item = ring[head & mask].take();
         self.head.set(head.wrapping_add(1));
-        if let Some(near) = ring[(head + AHEAD) & mask] {
-            near.prefetch_near();
+        if len > self.in_cache {
+            if let Some(near) = self.slot(head.wrapping_add(AHEAD)).get() {
+                near.prefetch_near();
+            }
+            if let Some(far) = self.slot(head.wrapping_add(2 * AHEAD)).get() {
+                far.prefetch_far();
+            }
         }
-        if let Some(far) = ring[(head + 2 * AHEAD) & mask] {
-            far.prefetch_far();
-        }
-        item
+        self.slot(head).take()
     }
 
     /// Exchanges the first item with the one `offset` places behind it.
     pub(crate) fn bring_forward(&self, offset: usize) {
         debug_assert!(offset < self.len());
-        let mut ring = self.ring.borrow_mut();
-        let mask = ring.len() - 1;
         let head = self.head.get();
-        ring.swap(head & mask, head.wrapping_add(offset) & mask);
+        self.slot(head).swap(self.slot(head.wrapping_add(offset)));
+    }
+
+    #[inline(always)]
+    fn slot(&self, index: usize) -> &Cell<Option<T>> {
+        // SAFETY: nobody holds a mutable reference to the ring: `grow` ends its own before it
+        // returns, and calls nothing of ours meanwhile.
+        let ring = unsafe { &*self.ring.get() };
+        let first = ring.as_ptr().cast::<Cell<Option<T>>>();
+        // SAFETY: the masked index is in bounds of the ring (the file's Safety paragraph).
+        let slot = unsafe { first.add(index & self.mask.get()) };
+        // SAFETY: `Cell<U>` has the layout of `U`, the ring is in an `UnsafeCell` and is only
+        // reached through such cells, and the slot lives as long as the ring, which is replaced in
+        // `grow` only: no caller keeps the reference over a call of that.
+        unsafe { &*slot }
     }
 
     #[cold]
+    #[inline(never)]
     fn grow(&self) {
-        let mut ring = self.ring.borrow_mut();
-        let mask = ring.len() - 1;
-        let mut larger: Box<[Option<T>]> = vec![None; ring.len() * 2].into();
-        let larger_mask = larger.len() - 1;
-        let head = self.head.get();
-        for index in (0..self.len()).map(|offset| head.wrapping_add(offset)) {
-            larger[index & larger_mask] = ring[index & mask];
+        let slots = (self.mask.get() + 1) * 2;
+        let mut larger: Box<[Option<T>]> = vec![None; slots].into();
+        for index in (0..self.len()).map(|offset| self.head.get().wrapping_add(offset)) {
+            larger[index & (slots - 1)] = self.slot(index).get();
         }
-        *ring = larger;
+        self.mask.set(slots - 1);
+        // SAFETY: no reference into the ring is held: those of the loop above have ended, and the
+        // callers keep none.
+        unsafe { *self.ring.get() = larger };
+    }
+}
+
+impl<T> std::fmt::Debug for RunQueue<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (head, tail) = (self.head.get(), self.tail.get());
+        f.debug_struct("RunQueue").field("head", &head).field("tail", &tail).finish_non_exhaustive()
     }
 }
 
@@ -129,7 +157,7 @@ mod tests {
 
     #[test]
     fn items_come_out_in_the_order_they_went_in_while_the_ring_grows_and_wraps() {
-        let queue = RunQueue::new();
+        let queue = RunQueue::new(2);
         let (mut pushed, mut popped) = (0_u32, 0);
         for round in 0..200_u32 {
             for _ in 0..round % 17 + 3 {
@@ -153,7 +181,7 @@ mod tests {
 
     #[test]
     fn bring_forward_exchanges_two_items_and_loses_none() {
-        let queue = RunQueue::new();
+        let queue = RunQueue::new(2);
         (0..5).for_each(|item| queue.push(item));
         queue.bring_forward(3);
         let order: Vec<u32> = std::iter::from_fn(|| queue.pop()).collect();

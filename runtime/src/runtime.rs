@@ -27,6 +27,20 @@ pub struct Runtime {
     stays: PhantomData<*const ()>,
 }
 
+/// What a runtime holds, as told by [`Runtime::counts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Coroutines that have not ended.
+    pub live: usize,
+    /// Stacks that coroutines run on, those left behind included.
+    pub stacks_in_use: usize,
+    /// Stacks that wait to be used again.
+    pub stacks_pooled: usize,
+    /// Deadlines to come. One whose wait ended early may be among them until its time has come.
+    pub timers: usize,
+}
+
 /// What [`RuntimeBuilder`] collects.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -152,7 +166,9 @@ impl Runtime {
         F: FnOnce() -> T + 'static,
         T: 'static,
     {
-        Builder::new().spawn_on(self.lease.scheduler(), Location::caller(), f)
+        let scheduler = self.lease.scheduler();
+        scheduler.check_fork()?;
+        Builder::new().spawn_on(scheduler, Location::caller(), f)
     }
 
     /// Takes one turn: waits for events at most `max_wait` (`None`: as long as it takes; not at
@@ -182,6 +198,12 @@ impl Runtime {
     #[must_use]
     pub fn live(&self) -> usize {
         self.lease.scheduler().live()
+    }
+
+    /// What the runtime holds now, for tests that look for leaks and for gauges.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.lease.scheduler().counts()
     }
 
     /// The name given by [`RuntimeBuilder::name`].

@@ -19,31 +19,30 @@ use std::time::Duration;
 
 use crate::clock::{Clock, ClockKind, NEVER, Nanos, nanos};
 use crate::coroutine::{Arena, Outcome, State, TaskRef};
+use crate::deadlines::Deadlines;
 use crate::error::RunError;
 use crate::poller::Poller;
 use crate::remote::{Message, Remote};
 use crate::run_queue::RunQueue;
-use crate::runtime::Settings;
+use crate::runtime::{Counts, Settings};
 use crate::stack::{Stack, StackPool};
-use crate::timer::{NOWHERE, Place, TimerHeap};
 use crate::wait::{Here, WaitingFor, Wake};
 
-/// A turn's running part resumes at most so many coroutines,
-const RESUMES: u32 = 256;
-/// makes at most so many system calls for I/O,
-const IO_CALLS: u32 = 64;
-/// and ends when the clock, read every so many resumes
-const RESUMES_PER_CLOCK: u32 = 64;
-/// and every so many I/O calls (a power of two),
-const IO_CALLS_PER_CLOCK: u32 = 16;
-/// shows that it took so long.
+/// A turn's running part has so much to spend over each queue: 256 resumes, or 64 system calls for
+/// I/O, or a mixture.
+const SHARES: i32 = 4;
+const SHARE: i32 = 64;
+const RESUME_COST: i32 = 1;
+const IO_COST: i32 = 4;
+/// It also ends when the clock, read after each share, shows that it took so long.
 const RUN_TIME: Nanos = 500_000;
+
+/// What so many runnable coroutines need is taken for being in the cache, if they ran lately: 3 to 5
+/// lines each, of 512 or more. Fetching it again would cost 1.5 ns a switch.
+const IN_CACHE: usize = 128;
 
 /// Free stacks that an idle turn trims at most: about 200 µs.
 const TRIM_SLICE: usize = 64;
-
-/// What deadlines are rounded up to by default.
-const DEFAULT_SLACK: Nanos = 1_000_000;
 
 thread_local! {
     static CURRENT: Cell<Option<&'static Scheduler>> = const { Cell::new(None) };
@@ -66,15 +65,14 @@ pub(crate) struct Scheduler {
     urgent: RunQueue<TaskRef>,
     /// Whether wake-ups come from events and timers now.
     reporting: Cell<bool>,
-    /// I/O calls left to this turn; 0 ends its running part.
-    io_left: Cell<u32>,
+    /// What is left of the present share of the running part; none ends it or begins the next.
+    share_left: Cell<i32>,
+    /// How many shares are left after that.
+    shares_left: Cell<i32>,
     run_until: Cell<Nanos>,
 
     pub(crate) clock: Clock,
-    timers: RefCell<TimerHeap<TaskRef>>,
-    /// How many parked coroutines have a deadline.
-    armed: Cell<usize>,
-    slack: Nanos,
+    deadlines: Deadlines,
 
     pub(crate) poller: Poller,
     pub(crate) remote: Arc<Remote>,
@@ -90,8 +88,8 @@ pub(crate) struct Scheduler {
     shutdown_grace: Duration,
     /// `FORKS` when the scheduler was made.
     forks: usize,
-    /// Where the innermost `no_suspend` guard in force was taken.
-    suspension_forbidden: Cell<Option<&'static Location<'static>>>,
+    /// Where the outermost `no_suspend` guard in force was taken, and how many there are.
+    suspension_forbidden: Cell<Option<(&'static Location<'static>, u32)>>,
 }
 
 /// Why a running loop stopped.
@@ -113,15 +111,14 @@ impl Scheduler {
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             running: Cell::new(None),
-            ready: RunQueue::new(),
-            urgent: RunQueue::new(),
+            ready: RunQueue::new(IN_CACHE),
+            urgent: RunQueue::new(0),
             reporting: Cell::new(false),
-            io_left: Cell::new(IO_CALLS),
+            share_left: Cell::new(0),
+            shares_left: Cell::new(0),
             run_until: Cell::new(NEVER),
             clock: Clock::new(settings.clock),
-            timers: RefCell::new(TimerHeap::new()),
-            armed: Cell::new(0),
-            slack: nanos(settings.timer_slack).max(1),
+            deadlines: Deadlines::new(settings.timer_slack),
             poller,
             remote: Arc::new(remote),
             messages,
@@ -190,27 +187,29 @@ impl Scheduler {
 
     // Waking.
 
-    #[inline]
+    /// Puts a runnable coroutine behind those that are there already.
+    #[inline(always)]
     pub(crate) fn push(&self, task: TaskRef) {
-        if self.reporting.get() { self.urgent.push(task) } else { self.ready.push(task) }
+        self.ready.push(task);
     }
 
     /// Makes a parked coroutine runnable; `false` if it is not parked.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn wake(&self, task: TaskRef, wake: Wake) -> bool {
         if task.state.get() != State::Parked {
             return false;
         }
         task.state.set(State::Runnable);
         task.wake.set(wake);
-        if task.due.replace(NEVER) != NEVER {
-            // The heap keeps its node, which is put right when it surfaces.
-            self.armed.set(self.armed.get() - 1);
-        }
-        self.push(task);
-        if Self::current().is_none_or(|current| !std::ptr::eq(current, self)) {
-            // Woken from outside the turns of this runtime: end the wait for events.
-            self.remote.notify();
+        self.deadlines.disarm(task);
+        if self.reporting.get() {
+            self.urgent.push(task);
+        } else {
+            self.ready.push(task);
+            if self.running.get().is_none() {
+                // Woken from outside the turns of this runtime: end the wait for events.
+                self.remote.notify();
+            }
         }
         true
     }
@@ -218,63 +217,20 @@ impl Scheduler {
     /// Has the running coroutine, which is about to park, woken at `due`.
     #[inline]
     pub(crate) fn arm(&self, task: TaskRef, due: Nanos) {
-        let due = self.round_up(due);
-        if due == NEVER {
-            return;
-        }
-        task.due.set(due);
-        self.armed.set(self.armed.get() + 1);
-        let mut timers = self.timers.borrow_mut();
-        if task.place().get() == NOWHERE {
-            timers.insert(due, task);
-        } else if due < timers.due(&task) {
-            timers.advance(due, task);
-        }
+        self.deadlines.arm(task, due, &self.arena);
     }
 
-    #[inline]
-    fn round_up(&self, due: Nanos) -> Nanos {
-        if self.slack == DEFAULT_SLACK {
-            due.checked_next_multiple_of(DEFAULT_SLACK).unwrap_or(NEVER)
-        } else {
-            due.checked_next_multiple_of(self.slack).unwrap_or(NEVER)
-        }
-    }
-
-    /// Corrects the first node of the heap until it is one that somebody waits for.
-    fn settle_timers(&self) -> Option<Nanos> {
-        let mut timers = self.timers.borrow_mut();
-        while let Some((due, task)) = timers.peek() {
-            let actual = task.due.get();
-            if actual == due {
-                return Some(due);
-            }
-            if actual == NEVER {
-                timers.pop();
-            } else {
-                timers.postpone_first(actual);
-            }
-        }
-        None
-    }
-
-    fn expire_timers(&self) {
-        let now = self.clock.now();
+    fn expire_deadlines(&self) {
         self.reporting.set(true);
-        while let Some(due) = self.settle_timers() {
-            if due > now {
-                break;
-            }
-            let expired = self.timers.borrow_mut().pop();
-            let (_, task) = expired.expect("settle_timers saw it");
+        self.deadlines.expire(self.clock.now(), &self.arena, |task| {
             self.wake(task, Wake::Timer);
-        }
+        });
         self.reporting.set(false);
     }
 
     /// When the next deadline of a parked coroutine is.
     pub(crate) fn next_due(&self) -> Option<Nanos> {
-        if self.armed.get() == 0 { None } else { self.settle_timers() }
+        self.deadlines.next(&self.arena)
     }
 
     pub(crate) fn is_runnable(&self) -> bool {
@@ -289,8 +245,8 @@ impl Scheduler {
             return;
         }
         task.cancelled.set(true);
-        if task.shields.get() == 0 {
-            task.attention.set(true);
+        task.update_alerts();
+        if task.is_cancelled() {
             self.wake(task, Wake::Cancel);
         }
     }
@@ -304,7 +260,7 @@ impl Scheduler {
             self.poll(max_wait)?;
             self.take_messages();
             self.clock.refresh();
-            self.expire_timers();
+            self.expire_deadlines();
             self.run(&self.urgent);
             self.check_fork()?;
             self.run(&self.ready);
@@ -327,55 +283,71 @@ impl Scheduler {
         result
     }
 
-    fn check_fork(&self) -> Result<(), RunError> {
+    pub(crate) fn check_fork(&self) -> Result<(), RunError> {
         let same = self.forks == FORKS.load(Ordering::Relaxed);
         if same { Ok(()) } else { Err(RunError::Forked) }
     }
 
     /// The running part of a turn, over one queue.
     fn run(&self, queue: &RunQueue<TaskRef>) {
-        self.io_left.set(IO_CALLS - 1);
+        self.shares_left.set(SHARES);
+        self.share_left.set(0);
         self.run_until.set(self.clock.now().saturating_add(RUN_TIME));
-        let mut resumes = RESUMES;
-        while let Some(task) = self.next(queue) {
-            self.resume(task);
-            resumes -= 1;
-            if resumes == 0 || self.io_left.get() == 0 {
-                break;
-            }
-            if resumes % RESUMES_PER_CLOCK == 0 && self.clock.refresh() > self.run_until.get() {
-                break;
+        if self.random.get().is_some() {
+            self.run_each(|| self.pop_random(queue));
+        } else {
+            self.run_each(|| queue.pop());
+        }
+        self.running.set(None);
+    }
+
+    #[inline(always)]
+    fn run_each(&self, next: impl Fn() -> Option<TaskRef>) {
+        while self.share_left.get() > 0 || self.next_share() {
+            let Some(task) = next() else { return };
+            self.share_left.set(self.share_left.get() - RESUME_COST);
+            self.running.set(Some(task));
+            if let Some(stack) = task.resume() {
+                self.finish(task, stack);
             }
         }
     }
 
-    #[inline(always)]
-    fn next(&self, queue: &RunQueue<TaskRef>) -> Option<TaskRef> {
-        if self.random.get().is_some() {
-            self.shuffle(queue);
+    /// Goes on to the next share of the running part, if there is one and time is left.
+    #[cold]
+    fn next_share(&self) -> bool {
+        let left = self.shares_left.get();
+        // The clock was just read when the first share begins.
+        if left <= 0 || left < SHARES && self.clock.refresh() > self.run_until.get() {
+            self.end_run();
+            return false;
         }
+        self.shares_left.set(left - 1);
+        self.share_left.set(SHARE);
+        true
+    }
+
+    fn end_run(&self) {
+        self.shares_left.set(0);
+        self.share_left.set(0);
+    }
+
+    #[cold]
+    fn pop_random(&self, queue: &RunQueue<TaskRef>) -> Option<TaskRef> {
+        self.shuffle(queue);
         queue.pop()
     }
 
     /// Brings a random coroutine to the front.
-    #[cold]
     fn shuffle(&self, queue: &RunQueue<TaskRef>) {
         let Some(seed) = self.random.get() else { return };
         if queue.len() > 1 {
             // Knuth's linear congruential generator (MMIX); the high half is the good one.
-            let seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             self.random.set(Some(seed));
             queue.bring_forward((seed >> 33) as usize % queue.len());
-        }
-    }
-
-    #[inline(always)]
-    fn resume(&self, task: TaskRef) {
-        self.running.set(Some(task));
-        let ended = task.resume();
-        self.running.set(None);
-        if let Some(stack) = ended {
-            self.finish(task, stack);
         }
     }
 
@@ -383,7 +355,13 @@ impl Scheduler {
         self.stacks.borrow_mut().give_back(stack);
         self.live.set(self.live.get() - 1);
         task.state.set(State::Ended);
+        // Still as the running coroutine, or each wake would seem to come from outside.
         task.joiners.wake_all();
+        self.running.set(None);
+        if cfg!(debug_assertions) {
+            // A guard that was forgotten binds nobody else.
+            self.suspension_forbidden.set(None);
+        }
         if task.handles.get() == 0 {
             self.recycle(task);
         }
@@ -394,12 +372,11 @@ impl Scheduler {
         if let Some(Outcome::Panic(panic)) = task.outcome.take() {
             tracing::error!(coroutine = ?task, "a detached coroutine {panic}");
         }
-        task.attention.set(false);
         task.cancelled.set(false);
         task.shields.set(0);
+        task.update_alerts();
+        task.set_deadline(NEVER, false);
         task.reports.set(0);
-        task.deadline.set(NEVER);
-        task.deadline_is_outer.set(false);
         task.permit.set(false);
         task.generation.set(task.generation.get().wrapping_add(1));
         if task.name.borrow().is_some() {
@@ -408,27 +385,23 @@ impl Scheduler {
         self.arena.give_back(task);
     }
 
-    /// Counts one I/O call of the running coroutine, which has to wait its turn when the turn's
-    /// share is used up.
+    /// Counts one I/O call of the running coroutine. When what the turn has to spend is spent, the
+    /// coroutine waits its turn first, and the result is `true`: things may have changed.
     #[inline]
-    pub(crate) fn count_io(&self, here: Here) {
-        let left = self.io_left.get();
-        if left % IO_CALLS_PER_CLOCK == 0 { self.check_io_time(here, left) } else { self.io_left.set(left - 1) }
-    }
-
-    #[cold]
-    fn check_io_time(&self, here: Here, left: u32) {
-        if left > 0 && self.clock.refresh() <= self.run_until.get() {
-            self.io_left.set(left - 1);
-            return;
+    pub(crate) fn count_io(&self, here: Here) -> bool {
+        let left = self.share_left.get() - IO_COST;
+        self.share_left.set(left);
+        if left > 0 || self.next_share() {
+            return false;
         }
-        self.io_left.set(0);
         here.reschedule();
+        true
     }
 
     fn poll(&self, max_wait: Option<Duration>) -> Result<(), RunError> {
         let wait = self.time_to_wait(max_wait);
-        if wait == Some(Duration::ZERO) && self.poller.is_idle() {
+        // A foreign loop waits on the epoll descriptor, so there the eventfd's event must be taken.
+        if wait == Some(Duration::ZERO) && max_wait.is_none() && self.poller.is_idle() {
             return Ok(());
         }
         self.reporting.set(true);
@@ -449,7 +422,8 @@ impl Scheduler {
         let until_due = match (self.clock.kind, self.next_due()) {
             (_, None) => None,
             (ClockKind::Virtual, Some(due)) if self.unparkers() == 0 => {
-                self.clock.jump(due);
+                let max = max_wait.map_or(NEVER, nanos);
+                self.clock.jump(due.min(self.clock.now().saturating_add(max)));
                 return Some(Duration::ZERO);
             }
             (ClockKind::Virtual, Some(_)) => None,
@@ -509,7 +483,7 @@ impl Scheduler {
 
     fn stuck(&self) -> Stuck {
         let wakeable = self.is_runnable()
-            || self.armed.get() > 0
+            || !self.deadlines.is_empty()
             || self.poller.waiting() > 0
             || self.unparkers() > 0
             // A last unparker may have been used just before it was dropped.
@@ -527,31 +501,38 @@ impl Scheduler {
             self.tasks().for_each(|task| self.cancel(task));
             Ok(())
         });
-        let end = self.clock.refresh().saturating_add(nanos(self.shutdown_grace));
+        let grace = nanos(self.shutdown_grace);
+        let end = self.clock.refresh().saturating_add(grace);
+        // A virtual clock may stand still, so it is not enough to look at that.
+        let real_end = self.clock.real().saturating_add(grace);
         let mut going = cancel_all.is_ok();
-        while going && self.live() > 0 && self.clock.now() < end && self.stuck() == Stuck::No {
-            let left = match self.clock.kind {
-                ClockKind::Real => Some(Duration::from_nanos(end - self.clock.now())),
-                ClockKind::Virtual => None,
-            };
-            going = self.turn(left).is_ok();
+        while going && self.live() > 0 && self.stuck() == Stuck::No {
+            let left = end.saturating_sub(self.clock.now());
+            let left = left.min(real_end.saturating_sub(self.clock.real()));
+            going = left > 0 && self.turn(Some(Duration::from_nanos(left))).is_ok();
         }
         if self.live() > 0 {
             let left_behind = self.describe();
             if self.check_fork().is_ok() {
-                tracing::warn!("coroutines did not end when cancelled and are left behind:\n{left_behind}");
+                tracing::warn!(
+                    "coroutines did not end when cancelled and are left behind:\n{left_behind}"
+                );
             }
             self.abandon();
         }
     }
 
     fn abandon(&self) {
-        self.tasks().for_each(crate::coroutine::Task::leak);
+        let tasks: Vec<TaskRef> = self.tasks().collect();
+        tasks.iter().for_each(|task| task.leak());
+        // Who is left to wait for them is a coroutine of another runtime.
+        for task in &tasks {
+            task.joiners.wake_all();
+        }
         while self.ready.pop().is_some() {}
         while self.urgent.pop().is_some() {}
         self.live.set(0);
-        self.armed.set(0);
-        while self.timers.borrow_mut().pop().is_some() {}
+        self.deadlines.clear();
     }
 
     /// Makes every block forget this scheduler, which is about to be freed.
@@ -568,7 +549,10 @@ impl Scheduler {
         tasks.sort_unstable_by_key(|task| task.id.get());
         for task in tasks.iter().take(SHOWN) {
             let state = match task.state.get() {
-                State::Parked => format!("waits for {}", task.waiting_for.get()),
+                State::Parked => match task.waiting_for.get() {
+                    WaitingFor::Join(slot) => format!("waits for {:?} to end", self.arena.at(slot)),
+                    other => format!("waits for {other}"),
+                },
                 _ => "is runnable".to_owned(),
             };
             let place = task.spawned_at.get().map(|place| format!(", spawned at {place}"));
@@ -593,27 +577,34 @@ impl Scheduler {
         cfg!(debug_assertions) && self.suspension_forbidden.get().is_some()
     }
 
-    pub(crate) fn forbid_suspension(
-        &self,
-        at: Option<&'static Location<'static>>,
-    ) -> Option<&'static Location<'static>> {
-        self.suspension_forbidden.replace(at)
+    pub(crate) fn forbid_suspension(&self, at: &'static Location<'static>) {
+        let (place, guards) = self.suspension_forbidden.get().unwrap_or((at, 0));
+        self.suspension_forbidden.set(Some((place, guards + 1)));
     }
 
-    pub(crate) fn assert_suspension_allowed(&self) {
-        if let Some(place) = self.suspension_forbidden.get() {
-            panic!("suspended while a no_suspend guard taken at {place} is held");
+    pub(crate) fn allow_suspension(&self) {
+        if let Some((place, guards)) = self.suspension_forbidden.get() {
+            self.suspension_forbidden.set((guards > 1).then_some((place, guards - 1)));
         }
     }
 
-    /// The stacks that coroutines have, and those that wait to be used again.
-    pub(crate) fn stack_counts(&self) -> (usize, usize) {
-        let stacks = self.stacks.borrow();
-        (stacks.in_use(), stacks.pooled())
+    #[track_caller]
+    pub(crate) fn assert_suspension_allowed(&self) {
+        if let Some((place, _)) = self.suspension_forbidden.get() {
+            let here = Location::caller();
+            panic!("suspended at {here} while a no_suspend guard taken at {place} is held");
+        }
     }
 
-    pub(crate) fn timer_nodes(&self) -> usize {
-        self.timers.borrow().len()
+    pub(crate) fn counts(&self) -> Counts {
+        self.deadlines.next(&self.arena);
+        let stacks = self.stacks.borrow();
+        Counts {
+            live: self.live(),
+            stacks_in_use: stacks.in_use(),
+            stacks_pooled: stacks.pooled(),
+            timers: self.deadlines.entries(),
+        }
     }
 }
 
@@ -629,6 +620,6 @@ extern "C" fn in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
     if let Some(scheduler) = CURRENT.take() {
         FORKED.set(true);
-        scheduler.io_left.set(0);
+        scheduler.end_run();
     }
 }

@@ -110,6 +110,7 @@ pub(crate) fn outside() -> io::Error {
 ///
 /// [`WaitError::Cancelled`] and [`WaitError::TimedOut`] when that is due before the call.
 #[inline(always)]
+#[track_caller]
 pub fn yield_now() -> Result<(), WaitError> {
     let here = wait::enter()?;
     here.reschedule();
@@ -121,7 +122,7 @@ pub fn yield_now() -> Result<(), WaitError> {
 pub fn current() -> Option<Current> {
     let task = Here::running()?.task;
     let name = task.name.borrow().clone();
-    Some(Current { id: task.id.get(), name, stack_size: task.span.get().size() })
+    Some(Current { id: task.id.get(), name, stack_size: task.span().size() })
 }
 
 /// The running coroutine, as told by [`current`].
@@ -163,6 +164,18 @@ pub fn trim_stack() -> io::Result<()> {
     here.task.trim_stack()
 }
 
+/// How many bytes of memory the caller's stack holds: the deepest it was used since it was made or
+/// trimmed, in whole pages. Stacks are reused, so a new coroutine's may hold what an earlier one
+/// needed.
+///
+/// # Errors
+///
+/// `Unsupported` outside a coroutine, and what `mincore(2)` reports.
+pub fn stack_high_water() -> io::Result<usize> {
+    let here = Here::running().filter(|here| here.task.is_on_own_stack()).ok_or_else(outside)?;
+    here.task.span().resident()
+}
+
 /// Forbids the running coroutine, and what it calls, to suspend while the guard lives.
 ///
 /// It documents and checks a critical section: code between two suspension points that others
@@ -170,27 +183,29 @@ pub fn trim_stack() -> io::Result<()> {
 #[track_caller]
 #[must_use = "suspension is forbidden only while the guard lives"]
 pub fn no_suspend() -> NoSuspend {
-    let scheduler = if cfg!(debug_assertions) { Scheduler::current() } else { None };
-    let outer = scheduler.map(|scheduler| {
-        let outer = scheduler.forbid_suspension(Some(Location::caller()));
-        (scheduler.id(), outer)
+    let here = if cfg!(debug_assertions) { Here::running() } else { None };
+    let holder = here.map(|here| {
+        here.scheduler.forbid_suspension(Location::caller());
+        (here.scheduler.id(), here.task.id.get())
     });
-    NoSuspend { outer, stays: PhantomData }
+    NoSuspend { holder, stays: PhantomData }
 }
 
 /// A guard of [`no_suspend`].
 #[derive(Debug)]
 pub struct NoSuspend {
-    /// The scheduler the guard was taken in, and the guard that was in force before.
-    outer: Option<(u64, Option<&'static Location<'static>>)>,
+    /// The scheduler and the coroutine that the guard was taken in.
+    holder: Option<(u64, u64)>,
     stays: PhantomData<*const ()>,
 }
 
 impl Drop for NoSuspend {
     fn drop(&mut self) {
-        let Some((id, outer)) = self.outer else { return };
-        if let Some(scheduler) = Scheduler::current().filter(|scheduler| scheduler.id() == id) {
-            scheduler.forbid_suspension(outer);
+        let Some(holder) = self.holder else { return };
+        if let Some(here) = Here::running()
+            && (here.scheduler.id(), here.task.id.get()) == holder
+        {
+            here.scheduler.allow_suspension();
         }
     }
 }

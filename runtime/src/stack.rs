@@ -30,6 +30,8 @@ use std::ptr::{self, NonNull};
 use corosensei::stack::StackPointer;
 use corosensei::stack::valgrind::ValgrindStackRegistration;
 
+use crate::run_queue::prefetch;
+
 /// The bytes under every stack that end the process when they are touched.
 pub(crate) const GUARD: usize = 64 * 1024;
 
@@ -49,6 +51,9 @@ const PAGE: usize = 4096;
 
 /// Mappings left to the rest of the process under the `mprotect` fallback.
 const MAPS_RESERVE: usize = 8192;
+
+/// How far ahead of its use the top of a free stack is fetched.
+const AHEAD: usize = 4;
 
 const MADV_GUARD_INSTALL: libc::c_int = 102;
 
@@ -136,30 +141,39 @@ impl Stack {
         1 << self.class
     }
 
-    /// Where the stack is.
+    /// The base-two logarithm of the size.
+    pub(crate) const fn class(&self) -> u8 {
+        // `class_of` makes it 30 at most.
+        self.class as u8
+    }
+
+    /// The highest address, at which the coroutine begins.
     #[inline]
+    pub(crate) const fn top(&self) -> usize {
+        self.top.get()
+    }
+
+    /// Where the stack is.
     pub(crate) fn span(&self) -> Span {
-        Span { limit: corosensei::stack::Stack::limit(self).get(), top: self.top.get() }
+        Span::around(self.top.get() - 1, self.class())
     }
 }
 
 impl Span {
-    /// Of no stack at all.
-    pub(crate) const NONE: Self = Self { limit: 0, top: 0 };
-
-    #[inline(always)]
-    pub(crate) const fn contains(self, address: usize) -> bool {
-        address.wrapping_sub(self.limit) < self.top - self.limit
+    /// The stack of class `class` that `address` is in.
+    pub(crate) const fn around(address: usize, class: u8) -> Self {
+        let limit = address & !((1 << class) - 1);
+        Self { limit, top: limit + (1 << class) }
     }
 
     /// Whether `address` is in the guard.
     pub(crate) const fn guard_contains(self, address: usize) -> bool {
-        self.limit != 0 && address.wrapping_sub(self.limit) < GUARD
+        address.wrapping_sub(self.limit) < GUARD
     }
 
     /// The reserved bytes, guard included.
     pub(crate) const fn size(self) -> usize {
-        (self.top - self.limit).next_power_of_two()
+        self.top - self.limit
     }
 
     /// Gives the memory between the guard and `end` back to the system; it reads as zero again.
@@ -217,6 +231,10 @@ impl StackPool {
         let class = &mut self.classes[index];
         let stack = match class.free.pop() {
             Some(stack) => {
+                if let Some(soon) = class.free.iter().nth_back(AHEAD) {
+                    prefetch(ptr::without_provenance::<u8>(soon.top() - 64));
+                    prefetch(ptr::without_provenance::<u8>(soon.top() - 128));
+                }
                 class.trimmed = class.trimmed.min(class.free.len());
                 stack
             }
@@ -477,15 +495,18 @@ mod tests {
         let mut pool = StackPool::new(GuardKind::Auto, 2);
         let stacks: Vec<Stack> = (0..10).map(|_| pool.take(STACK_DEFAULT).unwrap()).collect();
         for stack in &stacks {
-            let word = ptr::with_exposed_provenance_mut::<u64>((stack.span().top - 64) & !7);
+            let word = ptr::with_exposed_provenance_mut::<u64>((stack.top() - 64) & !7);
             // SAFETY: the word is aligned and inside a stack that this test owns.
             unsafe { word.write(1) };
         }
         stacks.into_iter().for_each(|stack| pool.give_back(stack));
         assert!(pool.trim(3));
         assert!(!pool.trim(100));
-        let resident =
-            pool.classes[0].free.iter().filter(|stack| stack.span().resident().unwrap() > 0).count();
+        let resident = pool.classes[0]
+            .free
+            .iter()
+            .filter(|stack| stack.span().resident().unwrap() > 0)
+            .count();
         assert_eq!(resident, 2);
     }
 }

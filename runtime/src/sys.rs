@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use socket2::SockAddr;
+use socket2::{SockAddr, SockAddrStorage};
 
 /// Kernels before 5.11, and valgrind 3.19, have no `epoll_pwait2`.
 static NO_PWAIT2: AtomicBool = AtomicBool::new(false);
@@ -97,29 +97,31 @@ pub(crate) fn epoll_wait(
 /// Accepts a connection as a non-blocking descriptor that is closed on exec, with its peer.
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    // SAFETY: `try_init` asks for an address of the length it gets: accept4 writes just that.
-    let (fd, peer) = unsafe {
-        SockAddr::try_init(|storage, len| {
-            retry(|| libc::accept4(listener.as_raw_fd(), storage.cast(), len, flags))
+    let accept = |storage: *mut SockAddrStorage, len: *mut libc::socklen_t| {
+        retry(|| {
+            // SAFETY: `try_init` gives room for an address and its length, which live through the
+            // call.
+            unsafe { libc::accept4(listener.as_raw_fd(), storage.cast(), len, flags) }
         })
-    }?;
+    };
+    // SAFETY: `try_init` asks for an address and its length: accept4 writes just that.
+    let (fd, peer) = unsafe { SockAddr::try_init(accept) }?;
     // SAFETY: accept4 succeeded, so `fd` is open and nobody else knows it.
     Ok((unsafe { OwnedFd::from_raw_fd(fd) }, peer))
 }
 
 /// Receives one datagram and its sender.
 pub(crate) fn recv_from(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<(usize, SockAddr)> {
-    let (data, size) = (buf.as_mut_ptr(), buf.len());
-    // SAFETY: `try_init` asks for an address of the length it gets: recvfrom writes just that.
-    // `data` points to `size` bytes that are borrowed through the call.
-    unsafe {
-        SockAddr::try_init(|storage, len| {
-            retry_len(|| {
-                let flags = libc::MSG_DONTWAIT;
-                libc::recvfrom(fd.as_raw_fd(), data.cast(), size, flags, storage.cast(), len)
-            })
+    let (data, size, flags) = (buf.as_mut_ptr(), buf.len(), libc::MSG_DONTWAIT);
+    let receive = |storage: *mut SockAddrStorage, len: *mut libc::socklen_t| {
+        retry_len(|| {
+            // SAFETY: `data` points to `size` bytes that are borrowed through the call, and
+            // `try_init` gives room for an address and its length, which live as long.
+            unsafe { libc::recvfrom(fd.as_raw_fd(), data.cast(), size, flags, storage.cast(), len) }
         })
-    }
+    };
+    // SAFETY: `try_init` asks for an address and its length: recvfrom writes just that.
+    unsafe { SockAddr::try_init(receive) }
 }
 
 /// Sends one datagram to `to`.
@@ -158,9 +160,8 @@ pub(crate) fn send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
     })
 }
 
-/// Gathers `bufs` into one `sendmsg(2)` without `SIGPIPE`.
+/// Gathers `bufs`, [`IOV_MAX`] at most, into one `sendmsg(2)` without `SIGPIPE`.
 pub(crate) fn send_vectored(fd: BorrowedFd<'_>, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
-    let bufs = &bufs[..bufs.len().min(IOV_MAX)];
     // SAFETY: all zeros is a valid msghdr: no name, no buffers, no control data.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
     // IoSlice is ABI-compatible with iovec (std's documentation); the kernel only reads them.
@@ -183,7 +184,7 @@ pub(crate) fn on_fork(in_child: unsafe extern "C" fn()) -> io::Result<()> {
 }
 
 /// The most buffers that one call takes.
-const IOV_MAX: usize = 1024;
+pub(crate) const IOV_MAX: usize = 1024;
 
 #[inline]
 fn retry(mut call: impl FnMut() -> RawFd) -> io::Result<RawFd> {

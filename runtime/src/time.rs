@@ -27,6 +27,8 @@ pub fn now() -> Instant {
 ///
 /// [`WaitError::Cancelled`], [`WaitError::TimedOut`] when a deadline around it comes first, and
 /// [`WaitError::Refused`].
+#[track_caller]
+#[inline(always)]
 pub fn sleep(duration: Duration) -> Result<(), WaitError> {
     let here = wait::enter()?;
     // The cached time would let the sleep end early by as much as it lags.
@@ -42,13 +44,16 @@ pub fn sleep(duration: Duration) -> Result<(), WaitError> {
 /// # Errors
 ///
 /// As [`sleep`].
+#[track_caller]
+#[inline(always)]
 pub fn sleep_until(at: Instant) -> Result<(), WaitError> {
     let here = wait::enter()?;
     rest(here, here.scheduler.clock.nanos(at))
 }
 
+#[inline(always)]
 fn rest(here: Here, until: Nanos) -> Result<(), WaitError> {
-    let inherited = here.task.deadline.get();
+    let inherited = here.task.deadline();
     match here.park(WaitingFor::Timer, until.min(inherited)) {
         Wake::Timer if until <= inherited => Ok(()),
         wake => Err(here.failure(wake, NEVER)),

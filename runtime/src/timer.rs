@@ -1,130 +1,139 @@
-//! Pending deadlines: a flat 4-ary heap whose items know their place in it.
+//! Pending deadlines: one bucket for each time at which something is due, and a heap of the times.
 //!
-//! One array, no pointers to follow: four children share a cache line, so a deadline of 100 000
-//! is found in a handful of lines. Each item keeps its index (see [`Place`]), which makes moving a
-//! deadline forward O(log n) without a search. The scheduler uses it lazily: a wait that ends
-//! early leaves its node where it is, and the node is corrected when it comes to the top.
+//! Deadlines are rounded up to a common slack before they come here, so many share a bucket: of
+//! 100 000 sleepers that wake within a second, a hundred do each millisecond. The heap therefore
+//! stays as small as the number of distinct times, arming is an append to a bucket, and what is due
+//! comes out as a list of keys, whose task blocks can be prefetched because they are known ahead.
+//!
+//! An entry is never searched for. A wait that ends early leaves its entry, and the scheduler,
+//! which knows for each coroutine when its earliest entry comes up, passes over the others.
 
-use std::cell::Cell;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::mem;
 
 use crate::clock::Nanos;
 
-/// An item that remembers where in the heap it is.
-pub(crate) trait Place: Copy {
-    fn place(&self) -> &Cell<u32>;
-}
-
-/// The place of an item that is in no heap.
-pub(crate) const NOWHERE: u32 = u32::MAX;
-
-const ARITY: usize = 4;
-
 #[derive(Debug)]
-pub(crate) struct TimerHeap<T> {
-    nodes: Vec<(Nanos, T)>,
+pub(crate) struct Timers {
+    /// The times of the buckets, each once.
+    times: BinaryHeap<Reverse<Nanos>>,
+    buckets: HashMap<Nanos, Vec<u32>, BuildHasherDefault<TimeHasher>>,
+    /// Emptied buckets, kept for their memory.
+    spare: Vec<Vec<u32>>,
+    entries: usize,
 }
 
-impl<T: Place> TimerHeap<T> {
-    pub(crate) const fn new() -> Self {
-        Self { nodes: Vec::new() }
-    }
-
-    pub(crate) fn insert(&mut self, due: Nanos, item: T) {
-        debug_assert_eq!(item.place().get(), NOWHERE);
-        let index = self.nodes.len();
-        self.nodes.push((due, item));
-        self.sift_up(index, (due, item));
-    }
-
-    /// The time of the node at `item`'s place.
-    #[inline]
-    pub(crate) fn due(&self, item: &T) -> Nanos {
-        self.nodes[item.place().get() as usize].0
-    }
-
-    /// Moves `item`, which must be in the heap, to an earlier or equal time.
-    pub(crate) fn advance(&mut self, due: Nanos, item: T) {
-        let index = item.place().get() as usize;
-        debug_assert!(due <= self.nodes[index].0);
-        self.sift_up(index, (due, item));
-    }
-
-    #[inline]
-    pub(crate) fn peek(&self) -> Option<(Nanos, T)> {
-        self.nodes.first().copied()
-    }
-
-    /// Gives the first node a later time.
-    pub(crate) fn postpone_first(&mut self, due: Nanos) {
-        let item = self.nodes[0].1;
-        self.sift_down(0, (due, item));
-    }
-
-    pub(crate) fn pop(&mut self) -> Option<(Nanos, T)> {
-        let first = *self.nodes.first()?;
-        first.1.place().set(NOWHERE);
-        let last = self.nodes.pop().expect("a first node exists");
-        if !self.nodes.is_empty() {
-            self.sift_down(0, last);
+impl Timers {
+    pub(crate) fn new() -> Self {
+        Self {
+            times: BinaryHeap::new(),
+            buckets: HashMap::default(),
+            spare: Vec::new(),
+            entries: 0,
         }
-        Some(first)
+    }
+
+    /// Adds an entry: `key` comes up at `due`.
+    pub(crate) fn insert(&mut self, due: Nanos, key: u32) {
+        let Self { times, buckets, spare, .. } = self;
+        let bucket = buckets.entry(due).or_insert_with(|| {
+            times.push(Reverse(due));
+            spare.pop().unwrap_or_default()
+        });
+        bucket.push(key);
+        self.entries += 1;
+    }
+
+    /// Takes out entries of the earliest time if that is not after `now`, `limit` at most, in the
+    /// order they were added.
+    pub(crate) fn take_due(&mut self, now: Nanos, limit: usize) -> Option<(Nanos, Vec<u32>)> {
+        let due = self.first_time().filter(|due| *due <= now)?;
+        let bucket = self.buckets.get_mut(&due).expect("every time in the heap has a bucket");
+        let keys = if bucket.len() > limit {
+            let rest = bucket.split_off(limit);
+            mem::replace(bucket, rest)
+        } else {
+            self.times.pop();
+            self.buckets.remove(&due).expect("it was there just now")
+        };
+        self.entries -= keys.len();
+        Some((due, keys))
+    }
+
+    /// Gives back the list that [`Timers::take_due`] returned.
+    pub(crate) fn recycle(&mut self, mut keys: Vec<u32>) {
+        const SPARE: usize = 64;
+        keys.clear();
+        if self.spare.len() < SPARE {
+            self.spare.push(keys);
+        }
+    }
+
+    /// The earliest time and the last entry added to it.
+    pub(crate) fn first(&self) -> Option<(Nanos, u32)> {
+        let due = self.first_time()?;
+        let key = self.buckets.get(&due).and_then(|bucket| bucket.last());
+        Some((due, *key.expect("a bucket is removed with its last entry")))
+    }
+
+    /// Takes out the entry that [`Timers::first`] showed.
+    pub(crate) fn remove_first(&mut self) {
+        let Some(due) = self.first_time() else { return };
+        let Some(bucket) = self.buckets.get_mut(&due) else { return };
+        bucket.pop();
+        self.entries -= 1;
+        if bucket.is_empty() {
+            let bucket = self.buckets.remove(&due).expect("it was there just now");
+            self.times.pop();
+            self.recycle(bucket);
+        }
+    }
+
+    /// Drops the entries for which `keep` says so.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(Nanos, u32) -> bool) {
+        for (due, bucket) in &mut self.buckets {
+            bucket.retain(|key| keep(*due, *key));
+        }
+        self.buckets.retain(|_, bucket| !bucket.is_empty());
+        self.times = self.buckets.keys().copied().map(Reverse).collect();
+        self.entries = self.buckets.values().map(Vec::len).sum();
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.nodes.len()
+        self.entries
     }
 
-    #[inline]
-    fn set(&mut self, index: usize, node: (Nanos, T)) {
-        node.1.place().set(u32::try_from(index).expect("fewer than 2^32 coroutines"));
-        self.nodes[index] = node;
+    fn first_time(&self) -> Option<Nanos> {
+        self.times.peek().map(|Reverse(due)| *due)
+    }
+}
+
+/// Spreads times, which are multiples of the slack, over the table (Fibonacci hashing: the golden
+/// ratio of 2^64). Times are the runtime's own, so nobody can choose them to collide.
+#[derive(Debug, Default)]
+struct TimeHasher(u64);
+
+impl Hasher for TimeHasher {
+    fn finish(&self) -> u64 {
+        self.0
     }
 
-    fn sift_up(&mut self, mut index: usize, node: (Nanos, T)) {
-        while index > 0 {
-            let parent = (index - 1) / ARITY;
-            let above = self.nodes[parent];
-            if above.0 <= node.0 {
-                break;
-            }
-            self.set(index, above);
-            index = parent;
-        }
-        self.set(index, node);
+    fn write_u64(&mut self, time: u64) {
+        let spread = time.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        // The table takes both ends of the hash.
+        self.0 = spread ^ spread >> 32;
     }
 
-    fn sift_down(&mut self, mut index: usize, node: (Nanos, T)) {
-        loop {
-            let first = ARITY * index + 1;
-            let Some(children) = self.nodes.get(first..self.nodes.len().min(first + ARITY)) else {
-                break;
-            };
-            let Some((offset, &least)) =
-                children.iter().enumerate().min_by_key(|(_, child)| child.0)
-            else {
-                break;
-            };
-            if least.0 >= node.0 {
-                break;
-            }
-            self.set(index, least);
-            index = first + offset;
-        }
-        self.set(index, node);
+    fn write(&mut self, _bytes: &[u8]) {
+        unreachable!("only times are hashed, by write_u64");
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    type Item<'a> = &'a Cell<u32>;
-
-    impl Place for Item<'_> {
-        fn place(&self) -> &Cell<u32> {
-            self
-        }
-    }
 
     /// A small generator of our own: Miri runs these tests, and they must be repeatable.
     struct Random(u64);
@@ -136,51 +145,56 @@ mod tests {
         }
     }
 
-    fn cells(count: usize) -> Vec<Cell<u32>> {
-        (0..count).map(|_| Cell::new(NOWHERE)).collect()
-    }
-
     #[test]
-    fn deadlines_come_out_in_order() {
-        let cells = cells(300);
+    fn entries_come_out_by_time_and_within_a_time_in_the_order_added() {
         let mut random = Random(7);
-        let mut heap = TimerHeap::new();
-        for cell in &cells {
-            heap.insert(random.below(1000), cell);
+        let mut timers = Timers::new();
+        for key in 0..300 {
+            timers.insert(random.below(20), key);
         }
-        let mut last = 0;
-        for left in (0..300).rev() {
-            let (due, cell) = heap.pop().unwrap();
-            assert!(due >= last);
-            assert_eq!(cell.get(), NOWHERE);
-            assert_eq!(heap.len(), left);
-            last = due;
+        let mut seen = Vec::new();
+        while let Some((due, keys)) = timers.take_due(Nanos::MAX, 4) {
+            assert!(keys.len() <= 4);
+            seen.extend(keys.iter().map(|key| (due, *key)));
+            assert_eq!(timers.len(), 300 - seen.len());
+            timers.recycle(keys);
         }
-        assert!(heap.pop().is_none());
+        assert_eq!(seen.len(), 300);
+        assert!(seen.is_sorted());
     }
 
     #[test]
-    fn every_item_knows_its_place_through_random_changes() {
-        let cells = cells(64);
+    fn nothing_comes_out_before_its_time() {
+        let mut timers = Timers::new();
+        timers.insert(10, 1);
+        timers.insert(20, 2);
+        assert_eq!(timers.take_due(9, 10), None);
+        assert_eq!(timers.take_due(10, 10), Some((10, vec![1])));
+        assert_eq!(timers.take_due(19, 10), None);
+        assert_eq!(timers.first(), Some((20, 2)));
+    }
+
+    #[test]
+    fn removing_and_retaining_leave_the_rest_in_place() {
         let mut random = Random(11);
-        let mut heap = TimerHeap::<Item<'_>>::new();
-        for _ in 0..2000 {
-            let cell = &cells[usize::try_from(random.below(64)).unwrap()];
-            if cell.get() == NOWHERE {
-                heap.insert(random.below(1 << 40), cell);
-            } else if random.below(2) == 0 {
-                let due = heap.due(&cell);
-                heap.advance(due / 2, cell);
-            } else if let Some((due, _)) = heap.peek() {
-                heap.postpone_first(due + random.below(1 << 20));
-            }
-            if random.below(8) == 0 {
-                heap.pop();
-            }
-            for (index, (_, item)) in heap.nodes.iter().enumerate() {
-                assert_eq!(item.get() as usize, index);
-                assert!(index == 0 || heap.nodes[(index - 1) / ARITY].0 <= heap.nodes[index].0);
-            }
+        let mut timers = Timers::new();
+        for key in 0..200 {
+            timers.insert(random.below(50), key);
         }
+        for _ in 0..50 {
+            let (due, key) = timers.first().unwrap();
+            timers.remove_first();
+            assert_ne!(timers.first(), Some((due, key)));
+        }
+        timers.retain(|_, key| key % 2 == 0);
+        let left = timers.len();
+        let mut count = 0;
+        let mut last = 0;
+        while let Some((due, keys)) = timers.take_due(Nanos::MAX, 1000) {
+            assert!(due >= last && keys.iter().all(|key| key % 2 == 0));
+            last = due;
+            count += keys.len();
+        }
+        assert_eq!((count, timers.len(), timers.first()), (left, 0, None));
     }
 }

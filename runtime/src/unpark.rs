@@ -67,6 +67,7 @@ impl Drop for Unparker {
 ///
 /// [`WaitError::Cancelled`], [`WaitError::TimedOut`] and [`WaitError::Refused`]; a permit that
 /// comes later stays for the next call.
+#[track_caller]
 pub fn park() -> Result<(), WaitError> {
     park_by(wait::enter()?, NEVER)
 }
@@ -80,16 +81,17 @@ pub fn park() -> Result<(), WaitError> {
 /// # Errors
 ///
 /// As [`park`].
+#[track_caller]
 pub fn park_until(deadline: Instant) -> Result<(), WaitError> {
-    let here = wait::enter()?;
-    park_by(here, here.scheduler.clock.nanos(deadline))
+    let (here, until) = wait::enter_until(deadline)?;
+    park_by(here, until)
 }
 
 fn park_by(here: Here, until: Nanos) -> Result<(), WaitError> {
     if here.task.permit.replace(false) {
         return Ok(());
     }
-    let wake = here.park(WaitingFor::Permit, until.min(here.task.deadline.get()));
+    let wake = here.park(WaitingFor::Permit, until.min(here.task.deadline()));
     here.task.waiting_for.set(WaitingFor::Nothing);
     if here.task.permit.replace(false) { Ok(()) } else { Err(here.failure(wake, until)) }
 }

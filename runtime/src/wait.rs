@@ -13,6 +13,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::os::fd::RawFd;
+use std::time::Instant;
 
 use crate::clock::{NEVER, Nanos};
 use crate::coroutine::{State, TaskRef};
@@ -63,7 +64,8 @@ pub(crate) enum WaitingFor {
     Send,
     Receive,
     Duplex,
-    Join(u64),
+    /// The end of the coroutine in this slot.
+    Join(u32),
     Scope,
     Permit,
     Select,
@@ -119,6 +121,11 @@ impl Node {
         self.link.get() == Link::Fired
     }
 
+    /// Whether the node is in a queue.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.link.get() == Link::Queued
+    }
+
     /// A further node for `task`, which waits in several queues at once.
     pub(crate) fn lend(task: TaskRef) -> NodeRef {
         let spare = SPARE_NODES.with_borrow_mut(Vec::pop);
@@ -131,10 +138,9 @@ impl Node {
     /// is passed over there and not used again.
     pub(crate) fn give_back(&'static self) {
         self.task.set(None);
-        if self.link.replace(Link::Idle) != Link::Queued {
+        if !self.is_queued() {
+            self.link.set(Link::Idle);
             SPARE_NODES.with_borrow_mut(|spare| spare.push(self));
-        } else {
-            self.link.set(Link::Queued);
         }
     }
 
@@ -254,16 +260,31 @@ impl fmt::Debug for WaitQueue {
 /// What the call has to return instead of waiting: a cancellation or a deadline that is due, or
 /// the reason why it must not suspend here.
 #[inline(always)]
+#[track_caller]
 pub(crate) fn enter() -> Result<Here, WaitError> {
     let Some(here) = Here::running() else { return Err(outside()) };
-    if here.is_plain() { Ok(here) } else { enter_with_care(here) }
+    if here.is_plain() { Ok(here) } else { enter_with_care(here, NEVER) }
+}
+
+/// Like [`enter`], for a call with a `deadline` of its own, which is returned too. When one around
+/// it has passed, that is an outer one, unless the call's own had passed before.
+#[inline]
+#[track_caller]
+pub(crate) fn enter_until(deadline: Instant) -> Result<(Here, Nanos), WaitError> {
+    let Some(here) = Here::running() else { return Err(outside()) };
+    let until = here.scheduler.clock.nanos(deadline);
+    if !here.is_plain() {
+        enter_with_care(here, until)?;
+    }
+    Ok((here, until))
 }
 
 /// Like [`enter`], but leaves a cancellation that is due to the caller.
 #[inline]
+#[track_caller]
 pub(crate) fn enter_when_cancelled() -> Result<Here, WaitError> {
     match Here::running() {
-        Some(here) if here.task.attention.get() => {
+        Some(here) if here.task.is_cancelled() => {
             here.check_place()?;
             Ok(here)
         }
@@ -277,14 +298,14 @@ fn outside() -> WaitError {
 }
 
 #[cold]
-fn enter_with_care(here: Here) -> Result<Here, WaitError> {
+#[track_caller]
+fn enter_with_care(here: Here, until: Nanos) -> Result<Here, WaitError> {
     here.check_place()?;
-    if here.task.attention.get() {
+    if here.task.is_cancelled() {
         return Err(here.report(WaitError::Cancelled));
     }
-    if here.task.deadline.get() <= here.scheduler.clock.now() {
-        let outer = here.task.deadline_is_outer.get();
-        return Err(here.report(WaitError::TimedOut(TimedOut { outer })));
+    if here.task.deadline() <= here.scheduler.clock.now() {
+        return Err(here.report(here.timed_out(until)));
     }
     Ok(here)
 }
@@ -300,14 +321,14 @@ impl Here {
     /// Whether nothing stands in the way of suspending.
     #[inline(always)]
     fn is_plain(self) -> bool {
-        !self.task.attention.get()
-            && self.task.deadline.get() > self.scheduler.clock.now()
+        self.task.is_undisturbed()
             && self.task.is_on_own_stack()
             && !std::thread::panicking()
             && !self.scheduler.is_suspension_forbidden()
     }
 
     /// Refuses a place where no coroutine may suspend.
+    #[track_caller]
     fn check_place(self) -> Result<(), WaitError> {
         if !self.task.is_on_own_stack() {
             return Err(WaitError::Refused(Refused::ForeignStack));
@@ -351,7 +372,7 @@ impl Here {
     pub(crate) fn park(self, waiting_for: WaitingFor, until: Nanos) -> Wake {
         let task = self.task;
         task.waiting_for.set(waiting_for);
-        task.parked_at.set(self.scheduler.clock.now());
+        task.parked_at.set(self.scheduler.clock.tick());
         if until != NEVER {
             self.scheduler.arm(task, until);
         }
@@ -370,7 +391,7 @@ impl Here {
     ) -> Result<(), WaitError> {
         let node = &self.task.node;
         queue.push(node);
-        let wake = self.park(waiting_for, until.min(self.task.deadline.get()));
+        let wake = self.park(waiting_for, until.min(self.task.deadline()));
         if node.fired() {
             return Ok(());
         }
@@ -381,15 +402,22 @@ impl Here {
     /// The error for a wait that `wake` ended and that had `until` as its own deadline.
     #[cold]
     pub(crate) fn failure(self, wake: Wake, until: Nanos) -> WaitError {
-        self.task.reports.set(self.task.reports.get().saturating_add(1));
+        let lasting = wake == Wake::Cancel || until > self.task.deadline();
+        if lasting {
+            self.task.reports.set(self.task.reports.get().saturating_add(1));
+        }
         match wake {
             Wake::Cancel => WaitError::Cancelled,
-            Wake::Timer | Wake::Signal => {
-                let own = until <= self.task.deadline.get();
-                let outer = !own && (until != NEVER || self.task.deadline_is_outer.get());
-                WaitError::TimedOut(TimedOut { outer })
-            }
+            Wake::Timer | Wake::Signal => self.timed_out(until),
         }
+    }
+
+    /// The error for a call that had `until` as its own deadline, when that or the one in force
+    /// around it has passed.
+    fn timed_out(self, until: Nanos) -> WaitError {
+        let own = until <= self.task.deadline();
+        let outer = !own && (until != NEVER || self.task.deadline_is_outer.get());
+        WaitError::TimedOut(TimedOut { outer })
     }
 }
 
@@ -410,7 +438,7 @@ impl fmt::Display for WaitingFor {
             Self::Send => f.write_str("room in a channel"),
             Self::Receive => f.write_str("a message"),
             Self::Duplex => f.write_str("a duplex stream"),
-            Self::Join(id) => write!(f, "coroutine {id} to end"),
+            Self::Join(_) => f.write_str("a coroutine to end"),
             Self::Scope => f.write_str("its scope's coroutines to end"),
             Self::Permit => f.write_str("unpark"),
             Self::Select => f.write_str("one of several events"),

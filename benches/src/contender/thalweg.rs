@@ -65,13 +65,13 @@ impl Contender for Thalweg {
     }
 
     fn cond(&self, plan: Plan) -> Outcome {
-        block_on(move || ping_pong(plan, Cond::wait))
+        block_on(move || ping_pong::<Plain>(plan))
     }
 
     fn cond_deadline(&self, plan: Plan) -> Outcome {
         block_on(move || {
             park_sleepers(plan.n)?;
-            ping_pong(plan, |cond| cond.wait_until(rt::now() + WAIT_LIMIT))
+            ping_pong::<Limited>(plan)
         })
     }
 
@@ -146,16 +146,41 @@ fn block_on(f: impl FnOnce() -> Outcome + 'static) -> Outcome {
     rt::Runtime::builder().build()?.block_on(f)?
 }
 
-fn ping_pong<E: Error + Send + Sync + 'static>(
-    plan: Plan,
-    wait: impl Fn(&Cond) -> Result<(), E> + Copy + 'static,
-) -> Outcome {
+/// How a coroutine waits for the other. Inlined, as a direct call in a user's loop would be: a
+/// function between loop and switch costs a mispredicted return.
+trait Waiting: 'static {
+    fn wait(cond: &Cond) -> Result<(), rt::WaitError>;
+}
+
+/// Without a deadline.
+#[derive(Debug)]
+struct Plain;
+
+impl Waiting for Plain {
+    #[inline(always)]
+    fn wait(cond: &Cond) -> Result<(), rt::WaitError> {
+        cond.wait()
+    }
+}
+
+/// With a deadline that never comes.
+#[derive(Debug)]
+struct Limited;
+
+impl Waiting for Limited {
+    #[inline(always)]
+    fn wait(cond: &Cond) -> Result<(), rt::WaitError> {
+        cond.wait_until(rt::now() + WAIT_LIMIT)
+    }
+}
+
+fn ping_pong<W: Waiting>(plan: Plan) -> Outcome {
     let (ping, pong) = (Rc::new(Cond::new()), Rc::new(Cond::new()));
     let stop = Rc::new(Cell::new(false));
     let echo = {
         let (ping, pong, stop) = (Rc::clone(&ping), Rc::clone(&pong), Rc::clone(&stop));
         rt::spawn(move || {
-            while !stop.get() && wait(&ping).is_ok() {
+            while !stop.get() && W::wait(&ping).is_ok() {
                 pong.signal();
             }
         })
@@ -166,7 +191,7 @@ fn ping_pong<E: Error + Send + Sync + 'static>(
     while let Some(count) = watch.next_count() {
         for _ in 0..count {
             ping.signal();
-            wait(&pong)?;
+            W::wait(&pong)?;
         }
     }
     stop.set(true);

@@ -7,7 +7,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use crate::fd::{NetFd, Progress};
+use crate::cancel;
+use crate::clock::NEVER;
+use crate::fd::{NetFd, Progress, check};
 use crate::net::addr::ToAddr;
 use crate::net::tcp::TcpListener;
 use crate::sys;
@@ -109,12 +111,14 @@ pub(crate) fn named(error: &io::Error, verb: &str, object: impl std::fmt::Displa
 /// backlog, and accepting goes on after a pause: neither an error that ends the server, nor a loop
 /// that spins.
 pub(crate) fn accept(listener: &NetFd) -> io::Result<(OwnedFd, SockAddr)> {
+    let here = listener.home()?;
+    let until = listener.until(here, Direction::Read);
     let mut pause = Duration::from_millis(10);
     let mut warned = false;
     loop {
-        let result = listener.perform(Direction::Read, None, |fd| {
-            sys::accept(fd).map(Progress::Full)
-        });
+        check(here, until)?;
+        let result = listener
+            .perform(Direction::Read, Some(until), |fd| sys::accept(fd).map(Progress::Full));
         let Err(error) = result else { return result };
         match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
@@ -122,7 +126,13 @@ pub(crate) fn accept(listener: &NetFd) -> io::Result<(OwnedFd, SockAddr)> {
                     tracing::warn!(?listener, %error, "cannot accept; trying again until it works");
                     warned = true;
                 }
-                time::sleep(pause)?;
+                match until {
+                    NEVER => time::sleep(pause)?,
+                    until => {
+                        let at = here.scheduler.clock.instant(until);
+                        cancel::deadline(at, || time::sleep(pause))?;
+                    }
+                }
                 pause = (pause * 2).min(Duration::from_millis(500));
             }
             // The connection failed before it was accepted (accept(2), "Error handling").

@@ -17,10 +17,7 @@
 //! length of the very field or slice it was taken from. And no header is followed by anyone but
 //! the kernel: pointers left over from an earlier call are overwritten, never read.
 
-#![expect(
-    unsafe_code,
-    reason = "recvmmsg and sendmmsg take arrays of headers with raw pointers"
-)]
+#![expect(unsafe_code, reason = "recvmmsg and sendmmsg take arrays of headers with raw pointers")]
 
 use std::fmt;
 use std::io::{self, ErrorKind, IoSliceMut};
@@ -128,9 +125,7 @@ impl RecvMeta {
     pub fn segments<'b>(&self, buffer: &'b [u8]) -> impl Iterator<Item = &'b [u8]> + use<'b> {
         let data = buffer.get(..self.len).unwrap_or(buffer);
         let empty = data.is_empty().then_some(data);
-        empty
-            .into_iter()
-            .chain(data.chunks(self.segment_size.max(1)))
+        empty.into_iter().chain(data.chunks(self.segment_size.max(1)))
     }
 }
 
@@ -174,13 +169,7 @@ impl<'a> Transmit<'a> {
     /// Starts a transmit of `payload` to the peer of a connected socket.
     #[must_use]
     pub const fn new(payload: &'a [u8]) -> Self {
-        Self {
-            payload,
-            destination: None,
-            source: None,
-            ecn: None,
-            segment_size: None,
-        }
+        Self { payload, destination: None, source: None, ecn: None, segment_size: None }
     }
 
     /// Sets the destination.
@@ -219,9 +208,7 @@ impl<'a> Transmit<'a> {
     fn cut(&self) -> io::Result<Option<u16>> {
         let len = self.payload.len();
         if len > MAX_PAYLOAD {
-            return Err(invalid(format!(
-                "a payload of {len} bytes is over {MAX_PAYLOAD}"
-            )));
+            return Err(invalid(format!("a payload of {len} bytes is over {MAX_PAYLOAD}")));
         }
         match self.segment_size {
             Some(0) => Err(invalid("a segment size of 0".to_owned())),
@@ -268,10 +255,8 @@ impl Scratch {
         let count = buffers.len().min(BATCH);
         let entries = self.headers.iter_mut().zip(&mut self.slots).zip(buffers);
         for ((header, slot), buffer) in entries {
-            slot.vector = libc::iovec {
-                iov_base: buffer.as_mut_ptr().cast(),
-                iov_len: buffer.len(),
-            };
+            slot.vector =
+                libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
             slot.point(header, NAME_LEN, CONTROL_LEN);
         }
         // SAFETY: `recvmmsg` wants an array of `vlen` headers that it may write: `headers` has
@@ -296,11 +281,7 @@ impl Scratch {
     /// Sends the first [`BATCH`] of `transmits`, or those before the first that is invalid.
     fn send(&mut self, fd: BorrowedFd<'_>, transmits: &[Transmit<'_>]) -> io::Result<usize> {
         let mut count = 0;
-        let mut asked = Asked {
-            fd,
-            gso: &mut self.gso,
-            peer: None,
-        };
+        let mut asked = Asked { fd, gso: &mut self.gso, peer: None };
         let entries = self.headers.iter_mut().zip(&mut self.slots).zip(transmits);
         for ((header, slot), transmit) in entries {
             match slot.load(header, transmit, &mut asked) {
@@ -345,10 +326,7 @@ struct Slot {
 impl Slot {
     fn new() -> Self {
         Self {
-            vector: libc::iovec {
-                iov_base: ptr::null_mut(),
-                iov_len: 0,
-            },
+            vector: libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 },
             name: Name::new(),
             control: Control::new(),
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::AsFd;
 
-use crate::fd::{NetFd, Progress};
+use crate::fd::{NetFd, Progress, check};
 use crate::sys;
 use crate::wait::Direction;
 
@@ -34,20 +34,23 @@ pub(crate) fn peek(fd: &NetFd, buf: &mut [u8]) -> io::Result<usize> {
 }
 
 pub(crate) fn read_vectored(fd: &NetFd, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    let count = bufs.len().min(sys::IOV_MAX);
+    let bufs = &mut bufs[..count];
     let wanted = bufs.iter().map(|buf| buf.len()).sum();
-    fd.perform(Direction::Read, None, |fd| loop {
-        match nix::sys::uio::readv(fd, bufs) {
-            Err(nix::errno::Errno::EINTR) => {}
-            result => return Ok(progress(result?, wanted)),
+    fd.perform(Direction::Read, None, |fd| {
+        loop {
+            match nix::sys::uio::readv(fd, bufs) {
+                Err(nix::errno::Errno::EINTR) => {}
+                result => return Ok(progress(result?, wanted)),
+            }
         }
     })
 }
 
 pub(crate) fn write_vectored(fd: &NetFd, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    let bufs = &bufs[..bufs.len().min(sys::IOV_MAX)];
     let wanted = bufs.iter().map(|buf| buf.len()).sum();
-    fd.perform(Direction::Write, None, |fd| {
-        Ok(progress(sys::send_vectored(fd, bufs)?, wanted))
-    })
+    fd.perform(Direction::Write, None, |fd| Ok(progress(sys::send_vectored(fd, bufs)?, wanted)))
 }
 
 /// Fills `buf`. The descriptor's timeout counts once, over the whole.
@@ -55,11 +58,12 @@ pub(crate) fn read_full(fd: &NetFd, buf: &mut [u8]) -> Result<(), Incomplete> {
     let mut done = 0;
     let incomplete = |done, error| Incomplete { done, error };
     let here = fd.home().map_err(|error| incomplete(0, error))?;
-    let until = Some(fd.until(here, Direction::Read));
+    let until = fd.until(here, Direction::Read);
     while done < buf.len() {
+        check(here, until).map_err(|error| incomplete(done, error))?;
         let rest = &mut buf[done..];
         let wanted = rest.len();
-        let read = fd.perform(Direction::Read, until, |fd| {
+        let read = fd.perform(Direction::Read, Some(until), |fd| {
             Ok(progress(sys::recv(fd, rest, 0)?, wanted))
         });
         match read {
@@ -76,10 +80,11 @@ pub(crate) fn write_full(fd: &NetFd, buf: &[u8]) -> Result<(), Incomplete> {
     let mut done = 0;
     let incomplete = |done, error| Incomplete { done, error };
     let here = fd.home().map_err(|error| incomplete(0, error))?;
-    let until = Some(fd.until(here, Direction::Write));
+    let until = fd.until(here, Direction::Write);
     while done < buf.len() {
+        check(here, until).map_err(|error| incomplete(done, error))?;
         let rest = &buf[done..];
-        let written = fd.perform(Direction::Write, until, |fd| {
+        let written = fd.perform(Direction::Write, Some(until), |fd| {
             Ok(progress(sys::send(fd, rest)?, rest.len()))
         });
         match written {

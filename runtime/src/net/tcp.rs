@@ -112,19 +112,20 @@ impl TcpStream {
     /// the system reports, with the address named.
     pub fn connect(address: impl ToAddr) -> io::Result<Self> {
         let address = address.to_addr()?;
-        crate::wait::enter()?;
+        let here = crate::wait::enter()?;
+        here.scheduler.count_io(here);
         let failed = |error: io::Error| named(&error, "connect to", address);
         let socket =
             accept::socket(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
                 .map_err(failed)?;
-        let pending = match socket.connect(&address.into()) {
+        let stream = Self { fd: NetFd::from_nonblocking(socket.into())? };
+        let pending = match SockRef::from(&stream.fd.as_fd()).connect(&address.into()) {
             Ok(()) => false,
             Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => true,
             // Interrupted or not, the connection goes on being made (connect(2)).
             Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
             Err(error) => return Err(failed(error)),
         };
-        let stream = Self { fd: NetFd::from_nonblocking(socket.into())? };
         if pending {
             stream.fd.poll(Interest::Writable, None)?;
             if let Some(error) = take_error(&stream.fd)? {

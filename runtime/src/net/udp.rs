@@ -76,9 +76,9 @@ impl UdpSocket {
     /// [`Closed`](crate::net::Closed); `Unsupported` on another thread or runtime; and what the
     /// system reports.
     pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let (len, peer) = self.fd.perform(Direction::Read, None, |fd| {
-            sys::recv_from(fd, buf).map(Progress::Full)
-        })?;
+        let (len, peer) = self
+            .fd
+            .perform(Direction::Read, None, |fd| sys::recv_from(fd, buf).map(Progress::Full))?;
         Ok((len, peer.as_socket().ok_or(io::ErrorKind::InvalidData)?))
     }
 

@@ -1,12 +1,12 @@
 //! Unix stream sockets.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::fd::{Interest, NetFd};
 use crate::net::accept::{self, ListenOptions, named};
@@ -56,7 +56,7 @@ impl UnixListener {
     /// [`Closed`](crate::net::Closed); `Unsupported` on another thread or runtime.
     pub fn accept(&self) -> io::Result<UnixStream> {
         let (fd, _unnamed) = accept::accept(&self.fd)?;
-        Ok(UnixStream { fd: NetFd::from_nonblocking(fd)? })
+        UnixStream::new(fd)
     }
 
     /// Stops listening: see [`NetFd::close`].
@@ -92,12 +92,13 @@ impl UnixStream {
         let failed = |error: io::Error| named(&error, "connect to", path.display());
         let address = SockAddr::unix(path).map_err(failed)?;
         loop {
-            crate::wait::enter()?;
+            let here = crate::wait::enter()?;
+            here.scheduler.count_io(here);
             let socket = accept::socket(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
-            match socket.connect(&address) {
-                Ok(()) => return Ok(Self { fd: NetFd::from_nonblocking(socket.into())? }),
+            let stream = Self::new(socket.into())?;
+            match SockRef::from(&stream.fd.as_fd()).connect(&address) {
+                Ok(()) => return Ok(stream),
                 Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => {
-                    let stream = Self { fd: NetFd::from_nonblocking(socket.into())? };
                     stream.fd.poll(Interest::Writable, None)?;
                     return match take_error(&stream.fd)? {
                         Some(error) => Err(failed(error)),
@@ -121,10 +122,15 @@ impl UnixStream {
     pub fn pair() -> io::Result<(Self, Self)> {
         let ty = Type::STREAM.nonblocking().cloexec();
         let (a, b) = Socket::pair(Domain::UNIX, ty, None)?;
-        Ok((
-            Self { fd: NetFd::from_nonblocking(a.into())? },
-            Self { fd: NetFd::from_nonblocking(b.into())? },
-        ))
+        Ok((Self::new(a.into())?, Self::new(b.into())?))
+    }
+
+    /// A read stops after a message that carries descriptors (unix(7)), so that a short one does
+    /// not mean that there is no more.
+    fn new(socket: OwnedFd) -> io::Result<Self> {
+        let fd = NetFd::from_nonblocking(socket)?;
+        fd.distrust_short()?;
+        Ok(Self { fd })
     }
 }
 

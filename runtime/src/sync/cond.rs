@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::clock::NEVER;
 use crate::error::WaitError;
+use crate::select::{Registration, Select, Waiter};
 use crate::wait::{self, WaitQueue, WaitingFor};
 
 /// A condition variable.
@@ -48,6 +49,7 @@ impl Cond {
     ///
     /// [`WaitError::Cancelled`], [`WaitError::TimedOut`] and [`WaitError::Refused`].
     #[inline(always)]
+    #[track_caller]
     pub fn wait(&self) -> Result<(), WaitError> {
         wait::enter()?.wait_in(&self.waiters, WaitingFor::Cond, NEVER)
     }
@@ -61,10 +63,16 @@ impl Cond {
     /// # Errors
     ///
     /// As [`Cond::wait`].
+    #[track_caller]
     pub fn wait_until(&self, deadline: Instant) -> Result<(), WaitError> {
-        let here = wait::enter()?;
-        let until = here.scheduler.clock.nanos(deadline);
+        let (here, until) = wait::enter_until(deadline)?;
         here.wait_in(&self.waiters, WaitingFor::Cond, until)
+    }
+
+    /// The next signal, as a source of [`select!`](crate::select!): a signal before the select
+    /// waits is lost, and one that wakes the select belongs to this arm.
+    pub const fn being_signalled(&self) -> BeingSignalled<'_> {
+        BeingSignalled { cond: self }
     }
 
     /// Wakes the coroutine that has waited longest; `false` when none waits.
@@ -82,5 +90,28 @@ impl Cond {
 impl Default for Cond {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Made by [`Cond::being_signalled`].
+#[derive(Debug)]
+#[must_use = "a source does nothing outside select!"]
+pub struct BeingSignalled<'a> {
+    cond: &'a Cond,
+}
+
+impl Select for BeingSignalled<'_> {
+    type Output = ();
+
+    fn poll(&mut self) -> Option<()> {
+        None
+    }
+
+    fn register(&mut self, waiter: &Waiter) -> Registration {
+        waiter.wait_in(&self.cond.waiters)
+    }
+
+    fn unregister(&mut self, waiter: &Waiter) -> Option<()> {
+        waiter.leave(&self.cond.waiters).then_some(())
     }
 }

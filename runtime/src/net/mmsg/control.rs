@@ -132,9 +132,7 @@ impl<'a> ControlWriter<'a> {
     fn push<const N: usize>(&mut self, level: libc::c_int, kind: libc::c_int, data: [u8; N]) {
         let space = align(HEADER_LEN + N);
         let (_, free) = self.control.0.split_at_mut(self.len);
-        let entry = free
-            .get_mut(..space)
-            .expect("CONTROL_LEN holds one message of each kind");
+        let entry = free.get_mut(..space).expect("CONTROL_LEN holds one message of each kind");
         entry.fill(0);
         entry[..LEVEL].copy_from_slice(&(HEADER_LEN + N).to_ne_bytes());
         entry[LEVEL..KIND].copy_from_slice(&level.to_ne_bytes());
@@ -184,17 +182,12 @@ impl ControlEntry<'_> {
                 meta.ecn = self.data.first().and_then(|&octet| Ecn::from_bits(octet));
             }
             (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
-                meta.ecn = self
-                    .int()
-                    .and_then(|class| Ecn::from_bits(class.to_le_bytes()[0]));
+                meta.ecn = self.int().and_then(|class| Ecn::from_bits(class.to_le_bytes()[0]));
             }
             (libc::SOL_UDP, libc::UDP_GRO) => {
                 let size = self.int().and_then(|size| usize::try_from(size).ok());
                 // Cut to what there is, should the buffer have been smaller than a segment.
-                meta.segment_size = size
-                    .filter(|&size| size > 0)
-                    .unwrap_or(meta.len)
-                    .min(meta.len);
+                meta.segment_size = size.filter(|&size| size > 0).unwrap_or(meta.len).min(meta.len);
             }
             _ => {}
         }
@@ -241,9 +234,7 @@ impl ControlEntry<'_> {
 
     /// Returns the C int at the start of the data.
     fn int(&self) -> Option<libc::c_int> {
-        self.data
-            .first_chunk()
-            .map(|bytes| libc::c_int::from_ne_bytes(*bytes))
+        self.data.first_chunk().map(|bytes| libc::c_int::from_ne_bytes(*bytes))
     }
 }
 
@@ -317,11 +308,7 @@ mod tests {
 
     #[test]
     fn names_round_trip_and_truncations_are_refused() {
-        for address in [
-            "192.0.2.1:258",
-            "[2001:db8::1]:65535",
-            "[::ffff:192.0.2.1]:1",
-        ] {
+        for address in ["192.0.2.1:258", "[2001:db8::1]:65535", "[::ffff:192.0.2.1]:1"] {
             let address: SocketAddr = address.parse().unwrap();
             let mut name = Name::new();
             let len = name.encode(address);
@@ -342,12 +329,8 @@ mod tests {
     fn received_control(control: &mut Control) -> usize {
         let mut writer = ControlWriter::new(control);
         writer.push_segment_size(0x1234);
-        writer
-            .push_source(ip("2001:db8::7"), ip("2001:db8::8"))
-            .unwrap();
-        writer
-            .push_source(ip("127.0.0.7"), ip("127.0.0.8"))
-            .unwrap();
+        writer.push_source(ip("2001:db8::7"), ip("2001:db8::8")).unwrap();
+        writer.push_source(ip("127.0.0.7"), ip("127.0.0.8")).unwrap();
         writer.push_ecn(Ecn::Ce, None);
         writer.len()
     }
@@ -371,15 +354,7 @@ mod tests {
     fn lying_lengths_end_the_reading() {
         let mut control = Control::new();
         let len = received_control(&mut control);
-        let lies = [
-            0,
-            1,
-            HEADER_LEN - 1,
-            len + 1,
-            CONTROL_LEN + 1,
-            usize::MAX,
-            usize::MAX - 7,
-        ];
+        let lies = [0, 1, HEADER_LEN - 1, len + 1, CONTROL_LEN + 1, usize::MAX, usize::MAX - 7];
         for lie in lies {
             control.0[..size_of::<usize>()].copy_from_slice(&lie.to_ne_bytes());
             assert_eq!(ControlReader(&control.0[..len]).next(), None, "{lie}");
@@ -406,10 +381,7 @@ mod tests {
     fn multicast_is_a_destination_and_no_local_address() {
         let table: [(&str, [u8; 16]); 2] = [
             ("ff02::1", "ff02::1".parse::<Ipv6Addr>().unwrap().octets()),
-            (
-                "::ffff:224.0.0.1",
-                "::ffff:224.0.0.1".parse::<Ipv6Addr>().unwrap().octets(),
-            ),
+            ("::ffff:224.0.0.1", "::ffff:224.0.0.1".parse::<Ipv6Addr>().unwrap().octets()),
         ];
         for (group, octets) in table {
             let mut info = [0; 20];
@@ -419,10 +391,7 @@ mod tests {
             let mut writer = ControlWriter::new(&mut control);
             writer.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
             let len = writer.len();
-            let mut meta = RecvMeta {
-                source: "[::1]:1".parse().unwrap(),
-                ..RecvMeta::new()
-            };
+            let mut meta = RecvMeta { source: "[::1]:1".parse().unwrap(), ..RecvMeta::new() };
             control.apply(len, &mut meta);
             assert_eq!((meta.local, meta.destination), (None, Some(ip(group))));
             assert_eq!(meta.interface, Some(3));

@@ -2,10 +2,7 @@
 //!
 //! The sockets are plain ones; `poll(2)` stands in for the runtime that parks.
 
-#![expect(
-    clippy::disallowed_types,
-    reason = "sockets without a runtime; none of them blocks"
-)]
+#![expect(clippy::disallowed_types, reason = "sockets without a runtime; none of them blocks")]
 
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
@@ -44,10 +41,7 @@ impl Endpoint {
     fn over(socket: UdpSocket) -> Self {
         socket.set_nonblocking(true).unwrap();
         enable(socket.as_fd()).unwrap();
-        Self {
-            socket,
-            scratch: Scratch::new(),
-        }
+        Self { socket, scratch: Scratch::new() }
     }
 
     fn port(&self) -> u16 {
@@ -71,11 +65,7 @@ impl Endpoint {
     /// Makes one call, when something has come, with buffers of `size` bytes.
     fn receive_once(&mut self, size: usize) -> Vec<Received> {
         let mut events = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-        assert_eq!(
-            poll(&mut events, PollTimeout::from(5_000_u16)),
-            Ok(1),
-            "nothing arrives"
-        );
+        assert_eq!(poll(&mut events, PollTimeout::from(5_000_u16)), Ok(1), "nothing arrives");
         let mut buffers = vec![vec![0; size]; BATCH];
         let mut slices: Vec<_> = buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
         let mut meta = [RecvMeta::new(); BATCH];
@@ -83,12 +73,7 @@ impl Endpoint {
         let count = recv_many(fd, &mut self.scratch, &mut slices, &mut meta).unwrap();
         buffers.truncate(count);
         let received = buffers.into_iter().zip(meta);
-        received
-            .map(|(data, meta)| Received {
-                data: data[..meta.len].to_vec(),
-                meta,
-            })
-            .collect()
+        received.map(|(data, meta)| Received { data: data[..meta.len].to_vec(), meta }).collect()
     }
 
     /// Receives until `count` datagrams or runs are there.
@@ -134,10 +119,7 @@ fn one_call_moves_datagrams_of_several_sources() {
         if received.len() < 3 {
             received.extend(receiver.receive(3 - in_first));
         }
-        let sources: Vec<_> = received
-            .iter()
-            .map(|r| (r.data.as_slice(), r.meta.source))
-            .collect();
+        let sources: Vec<_> = received.iter().map(|r| (r.data.as_slice(), r.meta.source)).collect();
         let [first, second] = [senders[0].at("127.0.0.1"), senders[1].at("127.0.0.1")];
         assert_eq!(sources.len(), 3);
         assert!(sources.contains(&(b"one", first)) && sources.contains(&(b"", first)));
@@ -173,10 +155,7 @@ fn fewer_buffers_or_metas_bound_a_call() {
     let (fd, scratch) = (receiver.socket.as_fd(), &mut receiver.scratch);
     assert_eq!(recv_many(fd, scratch, &mut slices, &mut []).unwrap(), 0);
     assert_eq!(recv_many(fd, scratch, &mut [], &mut meta).unwrap(), 0);
-    assert_eq!(
-        recv_many(fd, scratch, &mut slices, &mut meta[..1]).unwrap(),
-        1
-    );
+    assert_eq!(recv_many(fd, scratch, &mut slices, &mut meta[..1]).unwrap(), 1);
     assert_eq!((meta[0].len, meta[1].len), (8, 0));
     receiver.receive(2);
 }
@@ -190,10 +169,7 @@ fn local_address_is_the_one_sent_to() {
         assert_eq!(sender.send(&[transmit]).unwrap(), 1);
         let meta = receiver.receive(1)[0].meta;
         assert_eq!(meta.source, sender.at("127.0.0.1"));
-        assert_eq!(
-            (meta.local, meta.destination),
-            (Some(ip(address)), Some(ip(address)))
-        );
+        assert_eq!((meta.local, meta.destination), (Some(ip(address)), Some(ip(address))));
         assert!(meta.interface.is_some_and(|index| index > 0));
     }
 }
@@ -202,9 +178,7 @@ fn local_address_is_the_one_sent_to() {
 fn source_address_is_the_one_asked_for() {
     let mut receiver = Endpoint::bind("127.0.0.1:0");
     let mut sender = Endpoint::bind("0.0.0.0:0");
-    let transmit = Transmit::new(b"x")
-        .to(receiver.at("127.0.0.1"))
-        .from(ip("127.0.0.3"));
+    let transmit = Transmit::new(b"x").to(receiver.at("127.0.0.1")).from(ip("127.0.0.3"));
     assert_eq!(sender.send(&[transmit]).unwrap(), 1);
     assert_eq!(receiver.receive(1)[0].meta.source, sender.at("127.0.0.3"));
 }
@@ -226,10 +200,7 @@ fn marks_arrive_as_sent() {
     let mut sender = Endpoint::bind("127.0.0.1:0");
     let transmit = Transmit::new(b"x").to(receiver.at("127.0.0.1"));
     let marks = [None, Some(Ecn::Ect0), Some(Ecn::Ect1), Some(Ecn::Ce)];
-    assert_eq!(
-        sender.send(&marks.map(|mark| transmit.ecn(mark))).unwrap(),
-        4
-    );
+    assert_eq!(sender.send(&marks.map(|mark| transmit.ecn(mark))).unwrap(), 4);
     assert!(receiver.receive(4).iter().map(|r| r.meta.ecn).eq(marks));
 }
 
@@ -241,17 +212,11 @@ fn ipv6_passes_addresses_and_marks() {
     let Some(mut sender) = Endpoint::bind_v6("[::]:0", true) else {
         return;
     };
-    let transmit = Transmit::new(b"x")
-        .to(receiver.at("::1"))
-        .from(ip("::1"))
-        .ecn(Ecn::Ect1);
+    let transmit = Transmit::new(b"x").to(receiver.at("::1")).from(ip("::1")).ecn(Ecn::Ect1);
     assert_eq!(sender.send(&[transmit]).unwrap(), 1);
     let meta = receiver.receive(1)[0].meta;
     assert_eq!(meta.source, sender.at("::1"));
-    assert_eq!(
-        (meta.local, meta.destination),
-        (Some(ip("::1")), Some(ip("::1")))
-    );
+    assert_eq!((meta.local, meta.destination), (Some(ip("::1")), Some(ip("::1"))));
     assert_eq!(meta.ecn, Some(Ecn::Ect1));
     assert!(meta.interface.is_some());
     let foreign = transmit.from(ip("2001:db8::1"));
@@ -264,9 +229,7 @@ fn dual_stack_receives_ipv4_as_mapped() {
         return;
     };
     let mut sender = Endpoint::bind("127.0.0.1:0");
-    let transmit = Transmit::new(b"x")
-        .to(receiver.at("127.0.0.2"))
-        .ecn(Ecn::Ce);
+    let transmit = Transmit::new(b"x").to(receiver.at("127.0.0.2")).ecn(Ecn::Ce);
     assert_eq!(sender.send(&[transmit]).unwrap(), 1);
     let meta = receiver.receive(1)[0].meta;
     assert_eq!(meta.source, sender.at("::ffff:127.0.0.1"));
@@ -287,16 +250,10 @@ fn dual_stack_sends_ipv4_from_any_spelling_of_the_source() {
     let mut receiver = Endpoint::bind("127.0.0.1:0");
     for to in ["127.0.0.1", "::ffff:127.0.0.1"] {
         for from in ["127.0.0.3", "::ffff:127.0.0.3"] {
-            let transmit = Transmit::new(b"x")
-                .to(receiver.at(to))
-                .from(ip(from))
-                .ecn(Ecn::Ect0);
+            let transmit = Transmit::new(b"x").to(receiver.at(to)).from(ip(from)).ecn(Ecn::Ect0);
             assert_eq!(sender.send(&[transmit]).unwrap(), 1);
             let meta = receiver.receive(1)[0].meta;
-            assert_eq!(
-                (meta.source, meta.ecn),
-                (sender.at("127.0.0.3"), Some(Ecn::Ect0))
-            );
+            assert_eq!((meta.source, meta.ecn), (sender.at("127.0.0.3"), Some(Ecn::Ect0)));
         }
     }
 }
@@ -315,17 +272,10 @@ fn connected_socket_sends_to_its_peer() {
         let plain = Transmit::new(b"x").ecn(Ecn::Ce);
         assert_eq!(sender.send(&[plain, plain.from(peer.ip())]).unwrap(), 2);
         for received in receiver.receive(2) {
-            assert_eq!(
-                received.meta.source,
-                SocketAddr::new(peer.ip(), sender.port())
-            );
+            assert_eq!(received.meta.source, SocketAddr::new(peer.ip(), sender.port()));
             assert_eq!(received.meta.ecn, Some(Ecn::Ce));
         }
-        let other = if peer.ip().to_canonical().is_ipv4() {
-            "::1"
-        } else {
-            "127.0.0.1"
-        };
+        let other = if peer.ip().to_canonical().is_ipv4() { "::1" } else { "127.0.0.1" };
         let error = sender.refusal(plain.from(ip(other)));
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
@@ -351,33 +301,19 @@ fn cut_payload_arrives_as_datagrams() {
     for address in ["::1", "::ffff:127.0.0.1"] {
         let sender = Endpoint::bind_v6("[::]:0", false);
         let receiver = Endpoint::bind_v6("[::]:0", false);
-        ways.extend(
-            sender
-                .zip(receiver)
-                .map(|(sender, receiver)| (sender, receiver, address)),
-        );
+        ways.extend(sender.zip(receiver).map(|(sender, receiver)| (sender, receiver, address)));
     }
     let payload: Vec<_> = (0..5_001_u16).map(|n| n.to_le_bytes()[0]).collect();
     for (mut sender, mut receiver, address) in ways {
         assert!(enable(sender.socket.as_fd()).unwrap().gso);
-        let transmit = Transmit::new(&payload)
-            .to(receiver.at(address))
-            .segment_size(1_000);
+        let transmit = Transmit::new(&payload).to(receiver.at(address)).segment_size(1_000);
         let transmit = transmit.ecn(Ecn::Ect0).from(ip(address));
         assert_eq!(sender.send(&[transmit]).unwrap(), 1);
         let received = receiver.receive(6);
-        assert!(
-            received
-                .iter()
-                .map(|r| r.data.as_slice())
-                .eq(payload.chunks(1_000))
-        );
+        assert!(received.iter().map(|r| r.data.as_slice()).eq(payload.chunks(1_000)));
         for Received { data, meta } in received {
             assert_eq!((meta.segment_size, meta.len), (data.len(), data.len()));
-            assert_eq!(
-                (meta.source, meta.ecn),
-                (sender.at(address), Some(Ecn::Ect0))
-            );
+            assert_eq!((meta.source, meta.ecn), (sender.at(address), Some(Ecn::Ect0)));
         }
         receiver.assert_empty();
     }
@@ -390,41 +326,17 @@ fn cut_payload_arrives_coalesced_with_gro() {
     enable_gro(receiver.socket.as_fd()).unwrap();
     let payload: Vec<_> = (0..5_001_u16).map(|n| n.to_le_bytes()[0]).collect();
     let to = receiver.at("127.0.0.1");
-    let transmit = Transmit::new(&payload)
-        .to(to)
-        .segment_size(1_000)
-        .ecn(Ecn::Ce);
-    assert_eq!(
-        sender
-            .send(&[transmit, Transmit::new(b"lone").to(to)])
-            .unwrap(),
-        2
-    );
+    let transmit = Transmit::new(&payload).to(to).segment_size(1_000).ecn(Ecn::Ce);
+    assert_eq!(sender.send(&[transmit, Transmit::new(b"lone").to(to)]).unwrap(), 2);
     // What the kernel coalesces is its own affair; what comes out of the segments is not.
     let mut received = receiver.receive_once(65_535);
-    let count = |r: &[Received]| {
-        r.iter()
-            .map(|r| r.meta.segments(&r.data).count())
-            .sum::<usize>()
-    };
+    let count = |r: &[Received]| r.iter().map(|r| r.meta.segments(&r.data).count()).sum::<usize>();
     while count(&received) < 7 {
         received.extend(receiver.receive_once(65_535));
     }
-    let segments: Vec<_> = received
-        .iter()
-        .flat_map(|r| r.meta.segments(&r.data))
-        .collect();
-    assert!(
-        segments
-            .iter()
-            .copied()
-            .eq(payload.chunks(1_000).chain([&b"lone"[..]]))
-    );
-    assert!(
-        received
-            .iter()
-            .any(|r| r.meta.segment_size == 1_000 && r.meta.len > 1_000)
-    );
+    let segments: Vec<_> = received.iter().flat_map(|r| r.meta.segments(&r.data)).collect();
+    assert!(segments.iter().copied().eq(payload.chunks(1_000).chain([&b"lone"[..]])));
+    assert!(received.iter().any(|r| r.meta.segment_size == 1_000 && r.meta.len > 1_000));
     assert_eq!(received[0].meta.ecn, Some(Ecn::Ce));
     assert_eq!(received[0].meta.local, Some(ip("127.0.0.1")));
     assert_eq!(received.last().unwrap().meta.segment_size, 4);
@@ -452,9 +364,7 @@ fn truncated_run_has_no_segment_beyond_the_buffer() {
     let mut sender = Endpoint::bind("127.0.0.1:0");
     enable_gro(receiver.socket.as_fd()).unwrap();
     let payload = [7; 3_000];
-    let transmit = Transmit::new(&payload)
-        .to(receiver.at("127.0.0.1"))
-        .segment_size(1_000);
+    let transmit = Transmit::new(&payload).to(receiver.at("127.0.0.1")).segment_size(1_000);
     sender.send(&[transmit]).unwrap();
     let received = &receiver.receive_once(600)[0];
     assert!(received.meta.truncated);
@@ -494,10 +404,7 @@ fn transmits_before_one_that_the_kernel_refuses_count_as_sent() {
     let good = Transmit::new(b"good").to(to);
     let transmits = [good, good, Transmit::new(&huge).to(to), good];
     assert_eq!(sender.send(&transmits).unwrap(), 2);
-    assert_eq!(
-        sender.refusal(transmits[2]).raw_os_error(),
-        Some(libc::EMSGSIZE)
-    );
+    assert_eq!(sender.refusal(transmits[2]).raw_os_error(), Some(libc::EMSGSIZE));
     assert_eq!(sender.send(&transmits[3..]).unwrap(), 1);
     receiver.receive(3);
 }
@@ -509,10 +416,7 @@ fn transmits_before_an_invalid_one_count_as_sent() {
     let good = Transmit::new(b"good").to(receiver.at("127.0.0.1"));
     let transmits = [good, good.from(ip("::1")), good];
     assert_eq!(sender.send(&transmits).unwrap(), 1);
-    assert_eq!(
-        sender.send(&transmits[1..]).unwrap_err().kind(),
-        ErrorKind::InvalidInput
-    );
+    assert_eq!(sender.send(&transmits[1..]).unwrap_err().kind(), ErrorKind::InvalidInput);
     receiver.receive(1);
     receiver.assert_empty();
 }
@@ -529,24 +433,10 @@ fn bad_input_is_refused_with_its_reason() {
     let to = sender.at("127.0.0.1");
     let cases = [
         (Transmit::new(&huge).to(to), "65536 bytes"),
-        (
-            Transmit::new(&huge[..65]).to(to).segment_size(1),
-            "more than 64 datagrams",
-        ),
-        (
-            Transmit::new(b"x").to(to).segment_size(0),
-            "segment size of 0",
-        ),
-        (
-            Transmit::new(b"x").to(to).from(ip("::1")),
-            "source ::1 and destination 127.0.0.1",
-        ),
-        (
-            Transmit::new(b"x")
-                .to(sender.at("::1"))
-                .from(ip("127.0.0.1")),
-            "source 127.0.0.1 and",
-        ),
+        (Transmit::new(&huge[..65]).to(to).segment_size(1), "more than 64 datagrams"),
+        (Transmit::new(b"x").to(to).segment_size(0), "segment size of 0"),
+        (Transmit::new(b"x").to(to).from(ip("::1")), "source ::1 and destination 127.0.0.1"),
+        (Transmit::new(b"x").to(sender.at("::1")).from(ip("127.0.0.1")), "source 127.0.0.1 and"),
     ];
     for (transmit, reason) in cases {
         let error = sender.refusal(transmit);
@@ -560,22 +450,14 @@ fn bad_input_is_refused_with_its_reason() {
 fn source_without_destination_or_peer_is_not_connected() {
     let mut sender = Endpoint::bind("127.0.0.1:0");
     let transmit = Transmit::new(b"x");
-    assert_eq!(
-        sender.refusal(transmit).raw_os_error(),
-        Some(libc::EDESTADDRREQ)
-    );
+    assert_eq!(sender.refusal(transmit).raw_os_error(), Some(libc::EDESTADDRREQ));
     let error = sender.refusal(transmit.from(ip("127.0.0.1")));
     assert_eq!(error.kind(), ErrorKind::NotConnected);
 }
 
 #[test]
 fn payload_of_one_segment_is_not_cut() {
-    let cut = |len, size| {
-        Transmit::new(&[0; 128][..len])
-            .segment_size(size)
-            .cut()
-            .unwrap()
-    };
+    let cut = |len, size| Transmit::new(&[0; 128][..len]).segment_size(size).cut().unwrap();
     assert_eq!((cut(0, 1), cut(1, 1), cut(2, 1)), (None, None, Some(1)));
     assert_eq!((cut(64, 1), cut(128, 2)), (Some(1), Some(2)));
 }
@@ -583,20 +465,12 @@ fn payload_of_one_segment_is_not_cut() {
 #[test]
 fn kernel_errors_of_a_cut_payload_are_explained() {
     let whole = Transmit::new(b"1234");
-    let cases = [
-        (libc::EIO, ErrorKind::Unsupported),
-        (libc::EINVAL, ErrorKind::InvalidInput),
-    ];
+    let cases = [(libc::EIO, ErrorKind::Unsupported), (libc::EINVAL, ErrorKind::InvalidInput)];
     for (code, kind) in cases {
         let error = || io::Error::from_raw_os_error(code);
         let explained = explain(error(), &whole.segment_size(2));
         assert_eq!((explained.kind(), explained.raw_os_error()), (kind, None));
-        assert!(
-            explained
-                .to_string()
-                .starts_with("4 bytes in segments of 2"),
-            "{explained}"
-        );
+        assert!(explained.to_string().starts_with("4 bytes in segments of 2"), "{explained}");
         assert_eq!(explain(error(), &whole).raw_os_error(), Some(code));
     }
     let error = explain(ErrorKind::WouldBlock.into(), &whole.segment_size(2));
@@ -606,14 +480,8 @@ fn kernel_errors_of_a_cut_payload_are_explained() {
 #[test]
 fn other_sockets_are_refused() {
     let (socket, other) = Socket::pair(Domain::UNIX, Type::DGRAM, None).unwrap();
-    assert_eq!(
-        enable(socket.as_fd()).unwrap_err().kind(),
-        ErrorKind::InvalidInput
-    );
-    assert_eq!(
-        enable_gro(socket.as_fd()).unwrap_err().kind(),
-        ErrorKind::Unsupported
-    );
+    assert_eq!(enable(socket.as_fd()).unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(enable_gro(socket.as_fd()).unwrap_err().kind(), ErrorKind::Unsupported);
     other.send(b"x").unwrap();
     let mut buffer = [0; 4];
     let (mut slices, mut meta) = ([IoSliceMut::new(&mut buffer)], [RecvMeta::new()]);
@@ -626,11 +494,7 @@ fn interrupted_call_is_repeated() {
     let mut left = 3;
     let value = retry(|| {
         left -= 1;
-        if left > 0 {
-            Err(ErrorKind::Interrupted.into())
-        } else {
-            Ok(left)
-        }
+        if left > 0 { Err(ErrorKind::Interrupted.into()) } else { Ok(left) }
     });
     assert_eq!(value.unwrap(), 0);
 }
@@ -652,19 +516,11 @@ fn metas_of_a_batch_fit_a_small_array() {
 #[test]
 fn segments_follow_the_stride() {
     let cut = |len, segment_size| {
-        let meta = RecvMeta {
-            len,
-            segment_size,
-            ..RecvMeta::new()
-        };
+        let meta = RecvMeta { len, segment_size, ..RecvMeta::new() };
         meta.segments(b"0123456789").collect::<Vec<_>>()
     };
     assert_eq!(cut(10, 4), [&b"0123"[..], b"4567", b"89"]);
     assert_eq!(cut(4, 4), [b"0123"]);
     assert_eq!(cut(0, 0), [b""]);
-    assert_eq!(
-        cut(99, 99),
-        [b"0123456789"],
-        "a buffer other than the one received into"
-    );
+    assert_eq!(cut(99, 99), [b"0123456789"], "a buffer other than the one received into");
 }
