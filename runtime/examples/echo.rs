@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release -p thalweg-runtime --example echo`, then `nc localhost 7000`. The address
 //! may be given as an argument.
+#![expect(clippy::print_stderr, reason = "it tells where it listens")]
 
 use std::io::{Read, Write};
 use thalweg_runtime::{self as rt, net::TcpListener};

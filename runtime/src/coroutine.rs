@@ -29,6 +29,7 @@ use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use crate::clock::{NEVER, Nanos};
 use crate::join::Panic;
+use crate::local::{self, Locals};
 use crate::run_queue::{Prefetch, prefetch};
 use crate::scheduler::Scheduler;
 use crate::stack::{Span, Stack};
@@ -103,6 +104,8 @@ pub(crate) struct Task {
 
     pub(crate) spawned_at: Cell<Option<&'static Location<'static>>>,
     pub(crate) name: RefCell<Option<Rc<str>>>,
+    /// The values of the coroutine's locals; none before the first.
+    pub(crate) locals: Cell<Option<Box<Locals>>>,
     /// Counts the coroutines that used this block, so that a late message finds out.
     pub(crate) generation: Cell<u32>,
     /// How many `shield`s are in force.
@@ -147,6 +150,7 @@ impl Task {
             reports: Cell::new(0),
             spawned_at: Cell::new(None),
             name: RefCell::new(None),
+            locals: Cell::new(None),
             generation: Cell::new(0),
             shields: Cell::new(0),
             cancelled: Cell::new(false),
@@ -175,7 +179,7 @@ impl Task {
     }
 
     /// Whether a cancellation is to be reported: there is one, and no shield.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_cancelled(&self) -> bool {
         self.alerts.get() & CANCELLED != 0
     }
@@ -198,6 +202,29 @@ impl Task {
         F: FnOnce() -> T,
         T: 'static,
     {
+        /// A function is put on the new stack from outside, where no guard can catch what does not
+        /// fit; what is larger than this goes there by way of the heap.
+        const SMALL: usize = 4096;
+        if size_of::<F>() > SMALL {
+            let boxed = Box::new(f);
+            // SAFETY: as for this call: `boxed` borrows what `f` does.
+            unsafe { self.begin_small(stack, boxed) };
+        } else {
+            // SAFETY: as for this call.
+            unsafe { self.begin_small(stack, f) };
+        }
+    }
+
+    /// [`Task::begin`] for a function that surely fits on the stack.
+    ///
+    /// # Safety
+    ///
+    /// What `f` and its value borrow lives until the coroutine has ended.
+    unsafe fn begin_small<F, T>(&'static self, stack: Stack, f: F)
+    where
+        F: FnOnce() -> T,
+        T: 'static,
+    {
         let entry = move |yielder: &Yielder<(), ()>, (): ()| {
             self.yielder.set(yielder);
             let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -205,9 +232,9 @@ impl Task {
                 // Without a handle the value is dropped here, where its destructor may suspend.
                 (self.handles.get() > 0).then(|| Outcome::Value(Box::new(value)))
             }));
-            self.outcome.set(match outcome {
+            self.outcome.set(match local::end(self, outcome.map_err(Panic::caught)) {
                 Ok(outcome) => outcome,
-                Err(payload) => Some(Outcome::Panic(Panic::caught(payload))),
+                Err(panic) => Some(Outcome::Panic(panic)),
             });
         };
         self.stack_class.set(stack.class());

@@ -19,7 +19,7 @@ use crate::error::Refused;
 use crate::poller::{Readiness, Waits};
 use crate::remote::{Message, Remote};
 use crate::scheduler::Scheduler;
-use crate::wait::{self, Direction, Here, Node, WaitingFor, Wake};
+use crate::wait::{self, Direction, Here, Node, NodeRef, WaitingFor, Wake};
 
 /// A non-blocking descriptor on which coroutines wait.
 ///
@@ -195,9 +195,8 @@ impl NetFd {
             if here.scheduler.count_io(here) {
                 continue;
             }
-            let ready = poll_now(&[(self.as_fd(), interest)])?[0];
+            let ready = self.ready_now(interest)?;
             if ready != Ready::default() {
-                poller.found(self.shared.slot, ready.readable, ready.writable);
                 return Ok(ready);
             }
             // The descriptor was found not ready, so readiness that comes is an edge.
@@ -306,6 +305,33 @@ impl NetFd {
         if node.fired() { Ok(()) } else { Err(here.failure(wake, until).into()) }
     }
 
+    /// Has events reported from now on, so that [`NetFd::begin_wait`] has nothing that can fail.
+    pub(crate) fn register(&self) -> io::Result<()> {
+        self.home_scheduler()?.poller.register(self.shared.slot, self.as_fd())
+    }
+
+    /// Has events for `direction` wake `node`'s coroutine until [`NetFd::end_wait`], for a caller
+    /// that was `home`, called [`NetFd::register`] and parks by itself. `false` when there is
+    /// nothing to wait for: the descriptor is always ready.
+    pub(crate) fn begin_wait(&self, here: Here, direction: Direction, node: NodeRef) -> bool {
+        let waits = here.scheduler.poller.wait(self.shared.slot, self.as_fd(), direction, node);
+        waits.expect("only registering can fail") == Waits::Yes
+    }
+
+    /// What the descriptor is ready for now, as `poll(2)` means it.
+    pub(crate) fn ready_now(&self, interest: Interest) -> io::Result<Ready> {
+        let poller = &self.home_scheduler()?.poller;
+        self.readiness(poller, Direction::Read)?;
+        let ready = poll_now(&[(self.as_fd(), interest)])?[0];
+        poller.found(self.shared.slot, ready.readable, ready.writable);
+        Ok(ready)
+    }
+
+    /// Ends what [`NetFd::begin_wait`] began.
+    pub(crate) fn end_wait(&self, here: Here, direction: Direction, node: NodeRef) {
+        here.scheduler.poller.end_wait(self.shared.slot, direction, node);
+    }
+
     /// Parks until an event for either direction.
     fn wait_either(&self, here: Here, until: Nanos) -> io::Result<()> {
         let poller = &here.scheduler.poller;
@@ -350,7 +376,8 @@ impl NetFd {
         if self.is_home(here.scheduler) { Ok(here) } else { Err(foreign()) }
     }
 
-    fn home_scheduler(&self) -> io::Result<&'static Scheduler> {
+    /// The descriptor's runtime, if the caller runs on it.
+    pub(crate) fn home_scheduler(&self) -> io::Result<&'static Scheduler> {
         let scheduler = Scheduler::current().filter(|scheduler| self.is_home(scheduler));
         scheduler.ok_or_else(foreign)
     }

@@ -278,9 +278,8 @@ impl Scheduler {
         }
         self.check_fork()?;
         CURRENT.set(Some(self));
-        let result = f();
-        CURRENT.set(None);
-        result
+        let _left = Left(self);
+        f()
     }
 
     pub(crate) fn check_fork(&self) -> Result<(), RunError> {
@@ -605,6 +604,17 @@ impl Scheduler {
             stacks_pooled: stacks.pooled(),
             timers: self.deadlines.entries(),
         }
+    }
+}
+
+/// Leaves the turn, also when what the scheduler calls, such as a program's logger, panics in it.
+struct Left(&'static Scheduler);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.0.running.set(None);
+        self.0.reporting.set(false);
+        CURRENT.set(None);
     }
 }
 

@@ -22,6 +22,7 @@ use crate::clock::NEVER;
 use crate::coroutine::TaskRef;
 use crate::error::Refused;
 use crate::join::{JoinError, JoinHandle, Panic};
+use crate::local;
 use crate::scheduler::Scheduler;
 use crate::spawn::{Builder, outside};
 use crate::wait::{Here, WaitQueue, WaitingFor};
@@ -124,7 +125,7 @@ impl State {
             }
             let until = if cancelled { NEVER } else { task.deadline() };
             self.parent.push(&task.node);
-            here.park(WaitingFor::Scope, until);
+            here.park_regardless(WaitingFor::Scope, until);
             self.parent.remove(&task.node);
         }
     }
@@ -179,9 +180,13 @@ impl Builder {
         if std::thread::panicking() {
             return Err(Refused::Unwinding.into());
         }
+        let locals = local::inherited(here.scheduler);
         let (task, stack) = here.scheduler.prepare(self.stack_size, Location::caller())?;
         if self.name.is_some() {
             task.name.replace(self.name);
+        }
+        if locals.is_some() {
+            task.locals.set(locals);
         }
         task.set_deadline(here.task.deadline(), true);
         let packet = Rc::new(Packet { result: Cell::new(None) });
@@ -196,6 +201,7 @@ impl Builder {
             let ended = ended;
             let theirs = theirs;
             let result = catch_unwind(AssertUnwindSafe(f)).map_err(Panic::caught);
+            let result = local::end(task, result);
             if result.is_err() {
                 ended.state.panics.set(ended.state.panics.get() + 1);
             }
@@ -275,7 +281,11 @@ impl<T> ScopedJoinHandle<'_, T> {
         self.handle.id()
     }
 
-    fn take(&self) -> Result<T, JoinError> {
+    pub(crate) const fn handle(&self) -> &JoinHandle<()> {
+        &self.handle
+    }
+
+    pub(crate) fn take(&self) -> Result<T, JoinError> {
         match self.packet.result.take() {
             Some(Ok(value)) => Ok(value),
             Some(Err(panic)) => {

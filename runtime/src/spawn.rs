@@ -8,6 +8,7 @@ use std::rc::Rc;
 use crate::coroutine::begin;
 use crate::error::{Refused, WaitError};
 use crate::join::JoinHandle;
+use crate::local;
 use crate::scheduler::Scheduler;
 use crate::wait::{self, Here};
 
@@ -84,9 +85,13 @@ impl Builder {
         F: FnOnce() -> T + 'static,
         T: 'static,
     {
+        let locals = local::inherited(scheduler);
         let (task, stack) = scheduler.prepare(self.stack_size, spawned_at)?;
         if self.name.is_some() {
             task.name.replace(self.name);
+        }
+        if locals.is_some() {
+            task.locals.set(locals);
         }
         let handle = JoinHandle::new(task);
         begin(task, stack, f);
@@ -184,8 +189,10 @@ pub fn stack_high_water() -> io::Result<usize> {
 #[must_use = "suspension is forbidden only while the guard lives"]
 pub fn no_suspend() -> NoSuspend {
     let here = if cfg!(debug_assertions) { Here::running() } else { None };
+    // Not in the closure, whose caller would be this function.
+    let place = Location::caller();
     let holder = here.map(|here| {
-        here.scheduler.forbid_suspension(Location::caller());
+        here.scheduler.forbid_suspension(place);
         (here.scheduler.id(), here.task.id.get())
     });
     NoSuspend { holder, stays: PhantomData }

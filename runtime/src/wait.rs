@@ -68,6 +68,7 @@ pub(crate) enum WaitingFor {
     Join(u32),
     Scope,
     Permit,
+    ProcessSignal,
     Select,
 }
 
@@ -367,9 +368,19 @@ impl Here {
         self.task.suspend();
     }
 
-    /// Suspends until `Scheduler::wake`; `until` and the cancellation in force end it too.
+    /// Suspends until `Scheduler::wake`; `until` and the cancellation in force end it too. One that
+    /// came since [`enter`], while the coroutine was runnable, does so at once.
     #[inline(always)]
     pub(crate) fn park(self, waiting_for: WaitingFor, until: Nanos) -> Wake {
+        if self.task.is_cancelled() {
+            return Wake::Cancel;
+        }
+        self.park_regardless(waiting_for, until)
+    }
+
+    /// Suspends like [`Here::park`], also when the coroutine is cancelled already.
+    #[inline(always)]
+    pub(crate) fn park_regardless(self, waiting_for: WaitingFor, until: Nanos) -> Wake {
         let task = self.task;
         task.waiting_for.set(waiting_for);
         task.parked_at.set(self.scheduler.clock.tick());
@@ -441,6 +452,7 @@ impl fmt::Display for WaitingFor {
             Self::Join(_) => f.write_str("a coroutine to end"),
             Self::Scope => f.write_str("its scope's coroutines to end"),
             Self::Permit => f.write_str("unpark"),
+            Self::ProcessSignal => f.write_str("a signal of the process"),
             Self::Select => f.write_str("one of several events"),
         }
     }

@@ -13,6 +13,7 @@
 //!    again, otherwise the select fails.
 
 mod arms;
+mod fd;
 mod source;
 
 use std::cell::Cell;
@@ -22,7 +23,10 @@ use crate::wait::{Here, Node, NodeRef, WaitQueue};
 
 #[doc(hidden)]
 pub use arms::{Arm, Arms, Choice, End, Plan, poll, wait};
-pub use source::{Cancellation, Ending, TakingPermit, Until, after, cancellation, permit, until};
+pub use fd::Becoming;
+pub use source::{
+    Cancellation, Ending, ScopedEnding, TakingPermit, Until, after, cancellation, permit, until,
+};
 
 /// Waits for the first of several events and runs the body that belongs to it.
 ///
@@ -58,6 +62,7 @@ pub use source::{Cancellation, Ending, TakingPermit, Until, after, cancellation,
 /// | [`Sender::sending`](crate::sync::channel::Sender::sending) | there is room, or the channel is closed | `Result<(), SendError<T>>` |
 /// | [`JoinHandle::ending`](crate::JoinHandle::ending) | the coroutine has ended | `Result<T, JoinError>` |
 /// | [`Event::becoming_set`](crate::sync::Event::becoming_set), [`WaitGroup::finishing`](crate::sync::WaitGroup::finishing), [`Cond::being_signalled`](crate::sync::Cond::being_signalled) | as their waits | `()` |
+/// | [`NetFd::becoming_readable`](crate::net::NetFd::becoming_readable), [`becoming_writable`](crate::net::NetFd::becoming_writable) | the descriptor is ready, or closed | `io::Result<()>` |
 /// | [`until`](crate::select::until), [`after`](crate::select::after) | the time has come | `()` |
 /// | [`cancellation`](crate::select::cancellation) | the coroutine is cancelled | [`Cancelled`](crate::Cancelled) |
 /// | [`permit`](crate::select::permit) | an [`Unparker`](crate::Unparker) gave the coroutine its permit | `()` |
@@ -220,6 +225,11 @@ impl Waiter {
     fn new(here: Here) -> Self {
         let (node, takes_permit) = (Cell::new(None), Cell::new(false));
         Self { here, node, due: Cell::new(NEVER), takes_permit }
+    }
+
+    /// The coroutine that selects.
+    pub(crate) const fn here(&self) -> Here {
+        self.here
     }
 
     /// The node with which the source waits, in one queue.

@@ -8,6 +8,7 @@ use crate::coroutine::State;
 use crate::error::{Cancelled, WaitError};
 use crate::join::{JoinError, JoinHandle};
 use crate::scheduler::Scheduler;
+use crate::scope::ScopedJoinHandle;
 use crate::wait::Here;
 
 impl<S: Select + ?Sized> Select for &mut S {
@@ -158,6 +159,46 @@ impl<T: 'static> JoinHandle<T> {
     /// [`JoinHandle::join`] does, and never gives [`JoinError::Wait`].
     pub const fn ending(&self) -> Ending<'_, T> {
         Ending { handle: self }
+    }
+}
+
+impl<'scope, T> ScopedJoinHandle<'scope, T> {
+    /// A source that is ready when the coroutine has ended, and gives what
+    /// [`ScopedJoinHandle::join`] does.
+    pub const fn ending(&self) -> ScopedEnding<'_, 'scope, T> {
+        ScopedEnding { handle: self, inner: self.handle().ending() }
+    }
+}
+
+/// Made by [`ScopedJoinHandle::ending`].
+#[derive(Debug)]
+#[must_use = "a source does nothing outside select!"]
+pub struct ScopedEnding<'a, 'scope, T> {
+    handle: &'a ScopedJoinHandle<'scope, T>,
+    inner: Ending<'a, ()>,
+}
+
+impl<T> ScopedEnding<'_, '_, T> {
+    fn value(&self, ended: Result<(), JoinError>) -> Result<T, JoinError> {
+        ended.and_then(|()| self.handle.take())
+    }
+}
+
+impl<T> Select for ScopedEnding<'_, '_, T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(&mut self) -> Option<Self::Output> {
+        let ended = self.inner.poll()?;
+        Some(self.value(ended))
+    }
+
+    fn register(&mut self, waiter: &Waiter) -> Registration {
+        self.inner.register(waiter)
+    }
+
+    fn unregister(&mut self, waiter: &Waiter) -> Option<Self::Output> {
+        let ended = self.inner.unregister(waiter)?;
+        Some(self.value(ended))
     }
 }
 

@@ -146,10 +146,8 @@ impl<T> OneshotReceiver<T> {
 }
 
 impl<T> Drop for OneshotReceiver<T> {
-    /// Takes a message that nobody can receive any more along.
     fn drop(&mut self) {
         self.shared.has_receiver.set(false);
-        drop(self.shared.value.take());
     }
 }
 
