@@ -88,7 +88,7 @@ impl Drop for Restore {
         task.update_alerts();
         if !task.is_cancelled() && self.here.scheduler.clock.now() < self.deadline {
             // Not none: a loop over a timeout of zero must let others run, too.
-            task.reports.set(task.reports.get().min(1));
+            task.ignored.set(task.ignored.get().min(1));
         }
     }
 }

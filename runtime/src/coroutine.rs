@@ -12,12 +12,13 @@
 //! * Blocks are freed only by [`Arena::free`], when no coroutine of the runtime is left and no
 //!   handle counts one. Nothing else keeps a `TaskRef` longer than its coroutine.
 //! * `Task` is neither `Send` nor `Sync`, so every use is on the runtime's thread.
-//! * [`Task::resume`] is called only by the scheduler, never from a coroutine, so a coroutine is
-//!   never resumed while it runs; [`Task::suspend`] only on the coroutine's own stack, which it
-//!   checks.
+//! * [`Task::resume`] is called by the scheduler, for coroutines that are runnable, and by
+//!   [`Task::trace`], for one that is parked, so a coroutine is never resumed while it runs;
+//!   [`Task::suspend`] is called by the running coroutine only.
 #![expect(unsafe_code, reason = "switches stacks and gives task blocks their lifetime")]
 
 use std::any::Any;
+use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::fmt;
 use std::mem;
@@ -32,11 +33,16 @@ use crate::join::Panic;
 use crate::local::{self, Locals};
 use crate::run_queue::{Prefetch, prefetch};
 use crate::scheduler::Scheduler;
-use crate::stack::{Span, Stack};
+use crate::stack::{GUARD, Span, Stack};
 use crate::wait::{Node, WaitQueue, WaitingFor, Wake};
 
 /// A task block; valid as long as its coroutine lives or a handle counts it.
 pub(crate) type TaskRef = &'static Task;
+
+thread_local! {
+    /// The backtrace that a coroutine has just recorded.
+    static TRACE: Cell<Option<Backtrace>> = const { Cell::new(None) };
+}
 
 type Switch = Coroutine<(), (), (), Stack>;
 
@@ -70,8 +76,10 @@ pub(crate) struct Task {
     yielder: Cell<*const Yielder<(), ()>>,
     /// When the present wait ends; `NEVER` while it has no end or there is none.
     pub(crate) due: Cell<Nanos>,
-    /// About how deep the stack was at the last suspend, in bytes, for prefetching.
-    depth: Cell<u32>,
+    /// About how deep the stack was at the last suspend, in 16 bytes, for prefetching.
+    depth: Cell<u16>,
+    /// Whether the coroutine is resumed only to record its backtrace.
+    reports: Cell<bool>,
     /// The base-two logarithm of the stack's size, to which it is aligned.
     stack_class: Cell<u8>,
     pub(crate) state: Cell<State>,
@@ -100,12 +108,14 @@ pub(crate) struct Task {
     /// How many handles refer to the block.
     pub(crate) handles: Cell<u32>,
     /// How often in a row a call reported a cancellation or deadline instead of suspending.
-    pub(crate) reports: Cell<u32>,
+    pub(crate) ignored: Cell<u32>,
 
     pub(crate) spawned_at: Cell<Option<&'static Location<'static>>>,
     pub(crate) name: RefCell<Option<Rc<str>>>,
     /// The values of the coroutine's locals; none before the first.
     pub(crate) locals: Cell<Option<Box<Locals>>>,
+    /// How long the coroutine has run, if the runtime counts that.
+    pub(crate) cpu_time: Cell<Nanos>,
     /// Counts the coroutines that used this block, so that a late message finds out.
     pub(crate) generation: Cell<u32>,
     /// How many `shield`s are in force.
@@ -132,6 +142,7 @@ impl Task {
             yielder: Cell::new(ptr::null()),
             due: Cell::new(NEVER),
             depth: Cell::new(0),
+            reports: Cell::new(false),
             stack_class: Cell::new(0),
             state: Cell::new(State::Ended),
             wake: Cell::new(Wake::Signal),
@@ -147,10 +158,11 @@ impl Task {
             outcome: Cell::new(None),
             id: Cell::new(0),
             handles: Cell::new(0),
-            reports: Cell::new(0),
+            ignored: Cell::new(0),
             spawned_at: Cell::new(None),
             name: RefCell::new(None),
             locals: Cell::new(None),
+            cpu_time: Cell::new(0),
             generation: Cell::new(0),
             shields: Cell::new(0),
             cancelled: Cell::new(false),
@@ -252,8 +264,8 @@ impl Task {
     /// Runs the coroutine until it suspends (`None`) or ends (its stack).
     #[inline(always)]
     pub(crate) fn resume(&self) -> Option<Stack> {
-        // SAFETY: only the scheduler resumes, and not from inside a coroutine, so this is the only
-        // borrow. It lasts while the coroutine runs, which never touches `switch` itself.
+        // SAFETY: only a coroutine that is not running is resumed, so this is the only borrow. It
+        // lasts while the coroutine runs, which never touches `switch` itself.
         let switch = unsafe { &mut *self.switch.get() };
         let running = switch.as_mut().expect("a runnable coroutine has a switch");
         match running.resume(()) {
@@ -269,13 +281,44 @@ impl Task {
     #[inline(always)]
     pub(crate) fn suspend(&self) {
         let here = 0_u8;
-        // The depth is a hint; that of a stack beyond 4 GiB would be cut, and there is none.
-        self.depth.set(self.yielder.get().addr().wrapping_sub(ptr::from_ref(&here).addr()) as u32);
+        let depth = self.yielder.get().addr().wrapping_sub(ptr::from_ref(&here).addr());
+        // A depth beyond 1 MiB is cut: it is a hint.
+        self.depth.set((depth >> 4) as u16);
         // SAFETY: `begin` stored the yielder when the coroutine started; it is a word on the
         // coroutine's stack, which lives while the coroutine runs. `wait::enter` has checked that
         // this is the running coroutine and that it runs on that stack.
         let yielder = unsafe { &*self.yielder.get() };
         yielder.suspend(());
+        if self.reports.get() {
+            self.report(yielder);
+        }
+    }
+
+    /// Records backtraces of the coroutine, which is parked, until it is resumed for good.
+    #[cold]
+    #[inline(never)]
+    fn report(&self, yielder: &Yielder<(), ()>) {
+        while self.reports.replace(false) {
+            TRACE.set(Some(Backtrace::force_capture()));
+            yielder.suspend(());
+        }
+    }
+
+    /// Has a parked coroutine record where it is. Its wait is unchanged. It needs `stack_left`.
+    pub(crate) fn trace(&self) -> Backtrace {
+        assert_eq!(self.state.get(), State::Parked, "only a parked coroutine can report");
+        self.reports.set(true);
+        let ended = self.resume();
+        assert!(ended.is_none(), "a coroutine that reports parks again");
+        TRACE.take().expect("it recorded its backtrace")
+    }
+
+    /// The bytes between where a parked coroutine's stack ends now and its guard.
+    pub(crate) fn stack_left(&self) -> usize {
+        /// What the switch itself put on the stack, and more.
+        const FRAME: usize = 512;
+        let deepest = self.yielder.get().addr() - usize::from(self.depth.get()) * 16 - FRAME;
+        deepest.saturating_sub(self.span().limit + GUARD)
     }
 
     /// Whether the caller runs on this coroutine's own stack.
@@ -348,7 +391,7 @@ impl Prefetch for TaskRef {
     fn prefetch_near(self) {
         let top = self.yielder.get().cast::<u8>();
         // The registers that the switch saved are a little deeper than the hint.
-        let here = top.wrapping_sub(self.depth.get() as usize);
+        let here = top.wrapping_sub(usize::from(self.depth.get()) * 16);
         prefetch(here.wrapping_sub(64));
         prefetch(here);
         prefetch(top);
@@ -398,6 +441,11 @@ impl Arena {
     pub(crate) fn at(&self, slot: u32) -> TaskRef {
         let slot = slot as usize;
         &self.chunks.borrow()[slot / CHUNK][slot % CHUNK]
+    }
+
+    /// How many blocks there are, used or not; their numbers are the smaller ones.
+    pub(crate) fn len(&self) -> u32 {
+        u32::try_from(self.chunks.borrow().len() * CHUNK).expect("fewer than 2^32 coroutines")
     }
 
     /// Every block, used or not, in the order of their numbers.

@@ -4,6 +4,7 @@ mod cancel;
 mod clock;
 mod coroutine;
 mod deadlines;
+mod dump;
 mod error;
 mod fd;
 mod join;
@@ -21,6 +22,7 @@ pub mod select;
 pub mod signal;
 mod spawn;
 mod stack;
+mod stats;
 pub mod sync;
 mod sys;
 mod time;
@@ -30,6 +32,7 @@ mod wait;
 
 pub use cancel::{deadline, shield, timeout};
 pub use clock::ClockKind;
+pub use dump::{CoroutineInfo, CoroutineState, Dump, Trace, WaitsFor, dump, dump_with_backtraces};
 pub use error::{Cancelled, Refused, RunError, TimedOut, WaitError, is_cancelled, timed_out};
 pub use join::{JoinError, JoinHandle, Panic};
 pub use runtime::{Counts, Outcome, Runtime, RuntimeBuilder, run};
@@ -39,5 +42,6 @@ pub use spawn::{
     yield_now,
 };
 pub use stack::GuardKind;
+pub use stats::{Stats, TURN_BUCKETS, TurnTimes, stats};
 pub use time::{now, sleep, sleep_until};
 pub use unpark::{Unparker, park, park_until};

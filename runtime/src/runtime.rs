@@ -8,6 +8,7 @@ use std::panic::{Location, resume_unwind};
 use std::time::{Duration, Instant};
 
 use crate::clock::ClockKind;
+use crate::dump::Dump;
 use crate::error::RunError;
 use crate::join::{JoinError, JoinHandle, install_panic_hook};
 use crate::lease::Lease;
@@ -15,6 +16,7 @@ use crate::overflow;
 use crate::scheduler::Scheduler;
 use crate::spawn::Builder;
 use crate::stack::{GuardKind, STACK_DEFAULT};
+use crate::stats::Stats;
 
 /// A single-threaded runtime: its coroutines, timers and descriptors.
 ///
@@ -51,6 +53,7 @@ pub(crate) struct Settings {
     pub(crate) timer_slack: Duration,
     pub(crate) seed: Option<u64>,
     pub(crate) shutdown_grace: Duration,
+    pub(crate) cpu_accounting: bool,
 }
 
 /// Settings for a [`Runtime`].
@@ -114,13 +117,15 @@ impl Runtime {
                 timer_slack: Duration::from_millis(1),
                 seed: None,
                 shutdown_grace: Duration::from_secs(5),
+                cpu_accounting: false,
             },
         }
     }
 
     /// Runs `f` as a coroutine until it returns, then ends all others.
     ///
-    /// They are cancelled, and run on until all have ended or the grace (5 s by default) is over.
+    /// They are cancelled, and so are those they spawn outside a [`shield`](crate::shield), and run
+    /// on until all have ended or the grace (5 s by default) is over.
     /// Those that are left then are named in one warning and left behind: they are never resumed
     /// and never unwound, and their stacks stay mapped.
     ///
@@ -198,6 +203,18 @@ impl Runtime {
     #[must_use]
     pub fn live(&self) -> usize {
         self.lease.scheduler().live()
+    }
+
+    /// What the runtime has done and what it holds, for metrics.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.lease.scheduler().stats()
+    }
+
+    /// Every coroutine of the runtime, taken between turns, in one go.
+    #[must_use]
+    pub fn dump(&self) -> Dump {
+        Dump::of(self.lease.scheduler())
     }
 
     /// What the runtime holds now, for tests that look for leaks and for gauges.
@@ -286,6 +303,13 @@ impl RuntimeBuilder {
     /// How long coroutines have to end when the runtime does: 5 s by default.
     pub const fn shutdown_grace(mut self, grace: Duration) -> Self {
         self.settings.shutdown_grace = grace;
+        self
+    }
+
+    /// Has the runtime count how long each coroutine runs, for dumps: two clock readings more each
+    /// time one is resumed. Off by default. Not counted while a seed picks who runs next.
+    pub const fn cpu_accounting(mut self, on: bool) -> Self {
+        self.settings.cpu_accounting = on;
         self
     }
 

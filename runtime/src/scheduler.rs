@@ -6,8 +6,6 @@
 //! bounded, so neither a hot connection nor a busy queue starves timers or I/O.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::io;
 use std::os::fd::AsFd;
 use std::panic::Location;
@@ -18,14 +16,16 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use crate::clock::{Clock, ClockKind, NEVER, Nanos, nanos};
-use crate::coroutine::{Arena, Outcome, State, TaskRef};
+use crate::coroutine::{Arena, Outcome, State, Task, TaskRef};
 use crate::deadlines::Deadlines;
+use crate::dump::Dump;
 use crate::error::RunError;
 use crate::poller::Poller;
 use crate::remote::{Message, Remote};
 use crate::run_queue::RunQueue;
 use crate::runtime::{Counts, Settings};
 use crate::stack::{Stack, StackPool};
+use crate::stats::{Counters, Stats};
 use crate::wait::{Here, WaitingFor, Wake};
 
 /// A turn's running part has so much to spend over each queue: 256 resumes, or 64 system calls for
@@ -86,6 +86,11 @@ pub(crate) struct Scheduler {
     /// The state of the generator that picks who runs next; none for first come first served.
     random: Cell<Option<u64>>,
     shutdown_grace: Duration,
+    /// Whether to count how long each coroutine runs.
+    pub(crate) cpu_accounting: bool,
+    counters: Counters,
+    /// Whether coroutines are being ended, so that new ones are cancelled from the start.
+    ending: Cell<bool>,
     /// `FORKS` when the scheduler was made.
     forks: usize,
     /// Where the outermost `no_suspend` guard in force was taken, and how many there are.
@@ -129,6 +134,9 @@ impl Scheduler {
             next_id: Cell::new(1),
             random: Cell::new(settings.seed),
             shutdown_grace: settings.shutdown_grace,
+            cpu_accounting: settings.cpu_accounting,
+            counters: Counters::default(),
+            ending: Cell::new(false),
             forks: FORKS.load(Ordering::Relaxed),
             suspension_forbidden: Cell::new(None),
         })
@@ -173,6 +181,19 @@ impl Scheduler {
         task.state.set(State::Runnable);
         self.live.set(self.live.get() + 1);
         self.push(task);
+        if self.ending.get() {
+            self.cancel_late(task);
+        }
+    }
+
+    /// Cancels a coroutine that was spawned after all others were cancelled, unless it was for work
+    /// that has to be done even then.
+    #[cold]
+    fn cancel_late(&self, task: TaskRef) {
+        let spawner = self.running.get();
+        if spawner.is_none_or(|spawner| spawner.shields.get() == 0) {
+            self.cancel(task);
+        }
     }
 
     pub(crate) fn live(&self) -> usize {
@@ -201,6 +222,7 @@ impl Scheduler {
         }
         task.state.set(State::Runnable);
         task.wake.set(wake);
+        self.counters.count_wakeup(wake, self.reporting.get());
         self.deadlines.disarm(task);
         if self.reporting.get() {
             self.urgent.push(task);
@@ -259,11 +281,12 @@ impl Scheduler {
         self.enter(|| {
             self.poll(max_wait)?;
             self.take_messages();
-            self.clock.refresh();
+            let start = self.clock.refresh();
             self.expire_deadlines();
             self.run(&self.urgent);
             self.check_fork()?;
             self.run(&self.ready);
+            self.counters.count_turn(self.clock.refresh() - start);
             self.check_fork()
         })
     }
@@ -292,24 +315,42 @@ impl Scheduler {
         self.shares_left.set(SHARES);
         self.share_left.set(0);
         self.run_until.set(self.clock.now().saturating_add(RUN_TIME));
-        if self.random.get().is_some() {
-            self.run_each(|| self.pop_random(queue));
+        let resumed = if self.random.get().is_some() {
+            self.run_each(|| self.pop_random(queue), Task::resume)
+        } else if self.cpu_accounting {
+            self.run_each(|| queue.pop(), |task| self.resume_timed(task))
         } else {
-            self.run_each(|| queue.pop());
-        }
+            self.run_each(|| queue.pop(), Task::resume)
+        };
         self.running.set(None);
+        self.counters.switches.set(self.counters.switches.get() + resumed);
     }
 
+    /// Resumes one coroutine after the other; the result is how many.
     #[inline(always)]
-    fn run_each(&self, next: impl Fn() -> Option<TaskRef>) {
+    fn run_each(
+        &self,
+        next: impl Fn() -> Option<TaskRef>,
+        resume: impl Fn(TaskRef) -> Option<Stack>,
+    ) -> u64 {
+        let mut resumed = 0;
         while self.share_left.get() > 0 || self.next_share() {
-            let Some(task) = next() else { return };
+            let Some(task) = next() else { break };
             self.share_left.set(self.share_left.get() - RESUME_COST);
             self.running.set(Some(task));
-            if let Some(stack) = task.resume() {
+            resumed += 1;
+            if let Some(stack) = resume(task) {
                 self.finish(task, stack);
             }
         }
+        resumed
+    }
+
+    fn resume_timed(&self, task: TaskRef) -> Option<Stack> {
+        let start = self.clock.refresh();
+        let stack = task.resume();
+        task.cpu_time.set(task.cpu_time.get() + (self.clock.refresh() - start));
+        stack
     }
 
     /// Goes on to the next share of the running part, if there is one and time is left.
@@ -375,7 +416,8 @@ impl Scheduler {
         task.shields.set(0);
         task.update_alerts();
         task.set_deadline(NEVER, false);
-        task.reports.set(0);
+        task.ignored.set(0);
+        task.cpu_time.set(0);
         task.permit.set(false);
         task.generation.set(task.generation.get().wrapping_add(1));
         if task.name.borrow().is_some() {
@@ -473,7 +515,7 @@ impl Scheduler {
     pub(crate) fn run_until(&'static self, done: impl Fn() -> bool) -> Result<(), RunError> {
         while !done() {
             if self.stuck() == Stuck::Yes {
-                return Err(RunError::Deadlock(self.describe()));
+                return Err(RunError::Deadlock(Dump::of(self).brief()));
             }
             self.turn(None)?;
         }
@@ -496,6 +538,7 @@ impl Scheduler {
         if self.live() == 0 {
             return;
         }
+        self.ending.set(true);
         let cancel_all = self.enter(|| {
             self.tasks().for_each(|task| self.cancel(task));
             Ok(())
@@ -510,8 +553,9 @@ impl Scheduler {
             let left = left.min(real_end.saturating_sub(self.clock.real()));
             going = left > 0 && self.turn(Some(Duration::from_nanos(left))).is_ok();
         }
+        self.ending.set(false);
         if self.live() > 0 {
-            let left_behind = self.describe();
+            let left_behind = Dump::of(self).brief();
             if self.check_fork().is_ok() {
                 tracing::warn!(
                     "coroutines did not end when cancelled and are left behind:\n{left_behind}"
@@ -540,35 +584,6 @@ impl Scheduler {
         self.arena.free();
     }
 
-    /// Every coroutine that has not ended, a line each.
-    pub(crate) fn describe(&self) -> String {
-        const SHOWN: usize = 100;
-        let mut text = String::new();
-        let mut tasks: Vec<TaskRef> = self.tasks().collect();
-        tasks.sort_unstable_by_key(|task| task.id.get());
-        for task in tasks.iter().take(SHOWN) {
-            let state = match task.state.get() {
-                State::Parked => match task.waiting_for.get() {
-                    WaitingFor::Join(slot) => format!("waits for {:?} to end", self.arena.at(slot)),
-                    other => format!("waits for {other}"),
-                },
-                _ => "is runnable".to_owned(),
-            };
-            let place = task.spawned_at.get().map(|place| format!(", spawned at {place}"));
-            let _infallible = writeln!(text, "  {task:?} {state}{}", place.unwrap_or_default());
-        }
-        if tasks.len() > SHOWN {
-            let mut rest = HashMap::<String, usize>::new();
-            for task in &tasks[SHOWN..] {
-                *rest.entry(task.waiting_for.get().to_string()).or_default() += 1;
-            }
-            for (waiting_for, count) in rest {
-                let _infallible = writeln!(text, "  and {count} more that wait for {waiting_for}");
-            }
-        }
-        text
-    }
-
     // `no_suspend`.
 
     #[inline(always)]
@@ -592,6 +607,27 @@ impl Scheduler {
         if let Some((place, _)) = self.suspension_forbidden.get() {
             let here = Location::caller();
             panic!("suspended at {here} while a no_suspend guard taken at {place} is held");
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let stacks = self.stacks.borrow();
+        let [by_fellows, by_events, by_timers, by_cancellation] =
+            self.counters.wakeups.each_ref().map(Cell::get);
+        Stats {
+            turns: self.counters.turns.get(),
+            switches: self.counters.switches.get(),
+            wakeups_by_fellows: by_fellows,
+            wakeups_by_events: by_events,
+            wakeups_by_timers: by_timers,
+            wakeups_by_cancellation: by_cancellation,
+            spawned: self.next_id.get() - 1,
+            live: self.live(),
+            runnable: self.ready.len() + self.urgent.len(),
+            timers: self.deadlines.entries(),
+            stacks_in_use: stacks.in_use(),
+            stacks_pooled: stacks.pooled(),
+            turn_times: self.counters.turn_times(),
         }
     }
 

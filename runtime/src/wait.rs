@@ -353,8 +353,8 @@ impl Here {
     /// Counts `error`; the result is how many there were in a row.
     pub(crate) fn count(self, error: WaitError) -> u32 {
         const NAMED_AT: u32 = 1000;
-        let reports = self.task.reports.get().saturating_add(1);
-        self.task.reports.set(reports);
+        let reports = self.task.ignored.get().saturating_add(1);
+        self.task.ignored.set(reports);
         if reports == NAMED_AT {
             tracing::warn!(coroutine = ?self.task, %error, "ignored {NAMED_AT} errors of waits that cannot succeed");
         }
@@ -415,7 +415,7 @@ impl Here {
     pub(crate) fn failure(self, wake: Wake, until: Nanos) -> WaitError {
         let lasting = wake == Wake::Cancel || until > self.task.deadline();
         if lasting {
-            self.task.reports.set(self.task.reports.get().saturating_add(1));
+            self.task.ignored.set(self.task.ignored.get().saturating_add(1));
         }
         match wake {
             Wake::Cancel => WaitError::Cancelled,
@@ -432,28 +432,29 @@ impl Here {
     }
 }
 
-impl fmt::Display for WaitingFor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl WaitingFor {
+    /// What it is, in words that complete "it waits for".
+    pub(crate) const fn words(self) -> &'static str {
         match self {
-            Self::Nothing => f.write_str("nothing"),
-            Self::Timer => f.write_str("a timer"),
-            Self::Fd(fd, Direction::Read) => write!(f, "fd {fd} to be readable"),
-            Self::Fd(fd, Direction::Write) => write!(f, "fd {fd} to be writable"),
-            Self::Fds => f.write_str("one of several fds"),
-            Self::Cond => f.write_str("a Cond"),
-            Self::Mutex => f.write_str("a Mutex"),
-            Self::RwLock => f.write_str("an RwLock"),
-            Self::Semaphore => f.write_str("a Semaphore"),
-            Self::Event => f.write_str("an Event"),
-            Self::WaitGroup => f.write_str("a WaitGroup"),
-            Self::Send => f.write_str("room in a channel"),
-            Self::Receive => f.write_str("a message"),
-            Self::Duplex => f.write_str("a duplex stream"),
-            Self::Join(_) => f.write_str("a coroutine to end"),
-            Self::Scope => f.write_str("its scope's coroutines to end"),
-            Self::Permit => f.write_str("unpark"),
-            Self::ProcessSignal => f.write_str("a signal of the process"),
-            Self::Select => f.write_str("one of several events"),
+            Self::Nothing => "nothing",
+            Self::Timer => "a timer",
+            Self::Fds => "one of several fds",
+            Self::Cond => "a Cond",
+            Self::Mutex => "a Mutex",
+            Self::RwLock => "an RwLock",
+            Self::Semaphore => "a Semaphore",
+            Self::Event => "an Event",
+            Self::WaitGroup => "a WaitGroup",
+            Self::Send => "room in a channel",
+            Self::Receive => "a message",
+            Self::Duplex => "a duplex stream",
+            Self::Join(_) => "a coroutine to end",
+            Self::Scope => "its scope's coroutines to end",
+            Self::Permit => "unpark",
+            Self::ProcessSignal => "a signal of the process",
+            Self::Select => "one of several events",
+            Self::Fd(_, Direction::Read) => "a descriptor to be readable",
+            Self::Fd(_, Direction::Write) => "a descriptor to be writable",
         }
     }
 }

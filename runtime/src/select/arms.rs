@@ -118,9 +118,9 @@ pub fn wait<A: Arms>(mut arms: A) -> Result<A::Output, WaitError> {
     let takes_cancellation = arms.takes_cancellation();
     let here = enter(takes_cancellation)?;
     loop {
-        let reports = here.task.reports.get();
+        let reports = here.task.ignored.get();
         if let Some(chosen) = arms.poll() {
-            if here.task.reports.get() > reports.max(1) {
+            if here.task.ignored.get() > reports.max(1) {
                 // The cancellation was taken before: others run first, as after an error.
                 here.reschedule();
             }

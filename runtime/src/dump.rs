@@ -1,0 +1,296 @@
+//! What every coroutine is doing: as values for programs, as text for people.
+//!
+//! A dump is taken in slices, so that other coroutines run while one of a hundred thousand is
+//! taken; each coroutine is shown as it was when its slice was. A backtrace is taken by the parked
+//! coroutine itself: it is resumed, records where it is, and parks again, its wait unchanged.
+
+use std::backtrace::Backtrace;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::os::fd::RawFd;
+use std::panic::Location;
+use std::time::Duration;
+
+use crate::clock::Nanos;
+use crate::coroutine::{State, TaskRef};
+use crate::error::WaitError;
+use crate::scheduler::Scheduler;
+use crate::stack::GUARD;
+use crate::wait::{self, Direction, Here, WaitingFor};
+
+/// How long a slice takes at most, about: a coroutine takes 1 to 20 µs.
+const SLICE: Nanos = 500_000;
+/// So many coroutines are looked at between two looks at the clock.
+const PER_CLOCK: u32 = 16;
+/// What recording a backtrace needs of the stack.
+const BACKTRACE_NEEDS: usize = 24 * 1024;
+
+/// Every coroutine of a runtime, as [`dump`] found them.
+///
+/// The text that [`fmt::Display`] makes has a line for each. With backtraces it looks up symbols,
+/// which reads the debugging information of the program and blocks the thread for as long: a dump
+/// is `Send`, so make the text elsewhere while media flows.
+#[derive(Debug)]
+pub struct Dump {
+    /// In the order they were spawned.
+    pub coroutines: Vec<CoroutineInfo>,
+}
+
+/// One coroutine in a [`Dump`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct CoroutineInfo {
+    /// Its number, which no other coroutine of its runtime ever has.
+    pub id: u64,
+    /// The name it was given.
+    pub name: Option<String>,
+    /// What it is doing.
+    pub state: CoroutineState,
+    /// For how long it has been parked, to a millisecond; zero while it is not.
+    pub parked_for: Duration,
+    /// How long until its present wait times out, if it has a deadline.
+    pub times_out_in: Option<Duration>,
+    /// Whether it was cancelled.
+    pub cancelled: bool,
+    /// The bytes of address space that its stack has, the guard of 64 KiB included.
+    pub stack_size: usize,
+    /// How many bytes of memory its stack holds: the deepest it was used since the stack was made
+    /// or trimmed, in whole pages.
+    pub stack_high_water: usize,
+    /// Where it was spawned.
+    pub spawned_at: Option<&'static Location<'static>>,
+    /// How long it has run, if the runtime was told to count that
+    /// ([`RuntimeBuilder::cpu_accounting`](crate::RuntimeBuilder::cpu_accounting)).
+    pub cpu_time: Option<Duration>,
+    /// Where it is parked, if that was asked for.
+    pub backtrace: Option<Trace>,
+}
+
+/// What a coroutine is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CoroutineState {
+    /// It runs: it takes the dump.
+    Running,
+    /// It will run when its turn comes.
+    Runnable,
+    /// It waits.
+    Parked(WaitsFor),
+}
+
+/// What a parked coroutine waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitsFor {
+    /// The descriptor to become readable.
+    Readable(RawFd),
+    /// The descriptor to become writable.
+    Writable(RawFd),
+    /// The coroutine of this number to end.
+    Join(u64),
+    /// Anything else, in words.
+    Other(&'static str),
+}
+
+/// Where a coroutine is parked.
+#[derive(Debug)]
+pub enum Trace {
+    /// The way there.
+    Taken(Backtrace),
+    /// It has less than 24 KiB of its stack left, too little to find out.
+    StackTooFull,
+}
+
+/// Lists every coroutine of the runtime that the caller runs on.
+///
+/// # Suspends
+///
+/// Between slices of half a millisecond; with few coroutines not at all.
+///
+/// # Errors
+///
+/// [`WaitError::Cancelled`], [`WaitError::TimedOut`] and [`WaitError::Refused`].
+pub fn dump() -> Result<Dump, WaitError> {
+    Dump::take(false)
+}
+
+/// Lists every coroutine like [`dump`], with the backtrace of each that is parked.
+///
+/// # Suspends
+///
+/// Between slices of half a millisecond; with few coroutines not at all.
+///
+/// # Errors
+///
+/// As [`dump`].
+pub fn dump_with_backtraces() -> Result<Dump, WaitError> {
+    Dump::take(true)
+}
+
+impl Dump {
+    fn take(backtraces: bool) -> Result<Self, WaitError> {
+        let here = wait::enter()?;
+        let mut coroutines = Vec::new();
+        let mut slice_end = here.scheduler.clock.refresh().saturating_add(SLICE);
+        let mut slot = 0;
+        // Blocks are never taken away, and one that changes hands is shown as it is then.
+        while slot < here.scheduler.arena.len() {
+            let task = here.scheduler.arena.at(slot);
+            if matches!(task.state.get(), State::Runnable | State::Parked) {
+                coroutines.push(CoroutineInfo::new(here.scheduler, task, Some(here), backtraces));
+            }
+            slot += 1;
+            if slot % PER_CLOCK == 0 && here.scheduler.clock.refresh() >= slice_end {
+                wait::enter()?.reschedule();
+                slice_end = here.scheduler.clock.refresh().saturating_add(SLICE);
+            }
+        }
+        coroutines.sort_unstable_by_key(|coroutine| coroutine.id);
+        Ok(Self { coroutines })
+    }
+
+    /// Lists the coroutines of a runtime that is not in a turn.
+    pub(crate) fn of(scheduler: &Scheduler) -> Self {
+        let info = |task| CoroutineInfo::new(scheduler, task, None, false);
+        let mut coroutines: Vec<CoroutineInfo> = scheduler.tasks().map(info).collect();
+        coroutines.sort_unstable_by_key(|coroutine| coroutine.id);
+        Self { coroutines }
+    }
+
+    /// The text, with only the first hundred coroutines one by one.
+    pub(crate) fn brief(&self) -> String {
+        const SHOWN: usize = 100;
+        let shown = self.coroutines.iter().take(SHOWN);
+        let mut lines: Vec<String> = shown.map(|coroutine| format!("  {coroutine}\n")).collect();
+        let mut rest = BTreeMap::<String, usize>::new();
+        for coroutine in self.coroutines.iter().skip(SHOWN) {
+            *rest.entry(coroutine.state.to_string()).or_default() += 1;
+        }
+        lines.extend(rest.iter().map(|(state, count)| format!("  {count} more: {state}\n")));
+        lines.concat()
+    }
+}
+
+impl CoroutineInfo {
+    fn new(scheduler: &Scheduler, task: TaskRef, taker: Option<Here>, backtrace: bool) -> Self {
+        let taker = taker.is_some_and(|here| std::ptr::eq(here.task, task));
+        let parked = task.state.get() == State::Parked;
+        let state = match task.waiting_for.get() {
+            _ if taker => CoroutineState::Running,
+            waiting_for if parked => CoroutineState::Parked(WaitsFor::new(waiting_for, scheduler)),
+            _ => CoroutineState::Runnable,
+        };
+        let ticks = scheduler.clock.tick().wrapping_sub(task.parked_at.get());
+        let now = scheduler.clock.now();
+        let until_due = Duration::from_nanos(task.due.get().saturating_sub(now));
+        let span = task.span();
+        Self {
+            id: task.id.get(),
+            name: task.name.borrow().as_deref().map(str::to_owned),
+            state,
+            parked_for: if parked {
+                Duration::from_nanos(u64::from(ticks) << 20)
+            } else {
+                Duration::ZERO
+            },
+            times_out_in: (parked && task.due.get() != Nanos::MAX).then_some(until_due),
+            cancelled: task.cancelled.get(),
+            stack_size: span.size(),
+            // Of a stack that is mapped it cannot fail.
+            stack_high_water: span.resident().unwrap_or(0),
+            spawned_at: task.spawned_at.get(),
+            cpu_time: scheduler.cpu_accounting.then(|| Duration::from_nanos(task.cpu_time.get())),
+            backtrace: (backtrace && parked).then(|| Trace::of(task)),
+        }
+    }
+}
+
+impl Trace {
+    fn of(task: TaskRef) -> Self {
+        if task.stack_left() < BACKTRACE_NEEDS {
+            return Self::StackTooFull;
+        }
+        Self::Taken(task.trace())
+    }
+}
+
+impl WaitsFor {
+    fn new(waiting_for: WaitingFor, scheduler: &Scheduler) -> Self {
+        match waiting_for {
+            WaitingFor::Fd(fd, Direction::Read) => Self::Readable(fd),
+            WaitingFor::Fd(fd, Direction::Write) => Self::Writable(fd),
+            WaitingFor::Join(slot) => Self::Join(scheduler.arena.at(slot).id.get()),
+            other => Self::Other(other.words()),
+        }
+    }
+}
+
+impl fmt::Display for Dump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} coroutines", self.coroutines.len())?;
+        self.coroutines.iter().try_for_each(|coroutine| writeln!(f, "  {coroutine}"))
+    }
+}
+
+impl fmt::Display for CoroutineInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "coroutine {}", self.id)?;
+        if let Some(name) = &self.name {
+            write!(f, " {name:?}")?;
+        }
+        write!(f, " {}", self.state)?;
+        if matches!(self.state, CoroutineState::Parked(_)) {
+            write!(f, " since {:.1?}", self.parked_for)?;
+        }
+        if let Some(left) = self.times_out_in {
+            write!(f, ", times out in {left:.1?}")?;
+        }
+        if self.cancelled {
+            f.write_str(", cancelled")?;
+        }
+        let usable = self.stack_size.saturating_sub(GUARD) >> 10;
+        write!(f, ", stack {} of {usable} KiB", self.stack_high_water >> 10)?;
+        if let Some(cpu_time) = self.cpu_time {
+            write!(f, ", ran {cpu_time:.1?}")?;
+        }
+        if let Some(place) = self.spawned_at {
+            write!(f, ", spawned at {place}")?;
+        }
+        match &self.backtrace {
+            Some(trace) => write!(f, "\n{trace}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for CoroutineState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Running => f.write_str("is running"),
+            Self::Runnable => f.write_str("is runnable"),
+            Self::Parked(waits_for) => write!(f, "waits for {waits_for}"),
+        }
+    }
+}
+
+impl fmt::Display for WaitsFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Readable(fd) => write!(f, "fd {fd} to be readable"),
+            Self::Writable(fd) => write!(f, "fd {fd} to be writable"),
+            Self::Join(id) => write!(f, "coroutine {id} to end"),
+            Self::Other(words) => f.write_str(words),
+        }
+    }
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Taken(backtrace) = self else {
+            return f.write_str("    (less than 24 KiB of its stack are left: no backtrace)");
+        };
+        // Below the coroutine's root are the frames of whoever took the dump.
+        let text = backtrace.to_string();
+        let root = |line: &&str| !line.contains("corosensei::coroutine::");
+        text.lines().take_while(root).try_for_each(|line| writeln!(f, "    {line}"))
+    }
+}
