@@ -85,7 +85,7 @@ pub(crate) struct Task {
     pub(crate) state: Cell<State>,
     /// What woke the coroutine last.
     pub(crate) wake: Cell<Wake>,
-    /// Why a call that suspends has to look closer on entry: `CANCELLED` and `DEADLINE` bits.
+    /// Why a call that suspends has to look closer on entry: the bits `CANCELLED` and so on.
     alerts: Cell<u8>,
 
     /// The coroutine's place in the one queue it waits in, as nearly all waits do.
@@ -132,8 +132,10 @@ const _: () = assert!(size_of::<Task>() == 4 * 64);
 
 /// Bits of [`Task::alerts`]: the coroutine is cancelled and not shielded,
 const CANCELLED: u8 = 1;
-/// or a deadline is in force.
+/// or a deadline is in force,
 const DEADLINE: u8 = 2;
+/// or it leaves or enters its spans, around a switch.
+const SWITCHING: u8 = 4;
 
 impl Task {
     fn new() -> Self {
@@ -194,6 +196,16 @@ impl Task {
     #[inline(always)]
     pub(crate) fn is_cancelled(&self) -> bool {
         self.alerts.get() & CANCELLED != 0
+    }
+
+    /// Whether the caller is a subscriber that is told of the spans left or entered by a switch.
+    pub(crate) fn is_switching(&self) -> bool {
+        self.alerts.get() & SWITCHING != 0
+    }
+
+    pub(crate) fn set_switching(&self, switching: bool) {
+        let others = self.alerts.get() & !SWITCHING;
+        self.alerts.set(if switching { others | SWITCHING } else { others });
     }
 
     /// To be called when `cancelled` or `shields` has changed.

@@ -30,6 +30,9 @@ pub enum Refused {
     ForeignStack,
     /// The process was forked after the runtime was built.
     Forked,
+    /// The coroutine is being suspended or resumed already, and the caller is a `tracing`
+    /// subscriber that is told so.
+    Switching,
 }
 
 /// Why a wait ended without what it waited for.
@@ -102,6 +105,7 @@ impl fmt::Display for Refused {
             Self::Unwinding => "a coroutine cannot suspend while it unwinds from a panic",
             Self::ForeignStack => "a coroutine can suspend only on its own stack",
             Self::Forked => "the runtime cannot be used in a forked child",
+            Self::Switching => "a tracing subscriber cannot suspend",
         })
     }
 }

@@ -135,8 +135,19 @@ impl<T: 'static> JoinHandle<T> {
             State::Ended | State::Leaked => Ok(()),
             _ if std::ptr::eq(self.task, here.task) => Err(JoinError::Itself),
             _ => here
-                .wait_in(&self.task.joiners, WaitingFor::Join(self.task.slot.get()), until)
+                .wait_in(&self.task.joiners, self.waiting_for(here), until)
                 .map_err(JoinError::Wait),
+        }
+    }
+
+    #[inline(always)]
+    fn waiting_for(&self, here: Here) -> WaitingFor {
+        match self.task.scheduler.get() {
+            Some(home) if std::ptr::eq(home, here.scheduler) => {
+                WaitingFor::Join(self.task.slot.get())
+            }
+            // Its slot means nothing here.
+            _ => WaitingFor::JoinElsewhere,
         }
     }
 }

@@ -27,6 +27,7 @@ pub mod sync;
 mod sys;
 mod time;
 mod timer;
+pub mod trace;
 mod unpark;
 mod wait;
 

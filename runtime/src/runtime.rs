@@ -17,6 +17,7 @@ use crate::scheduler::Scheduler;
 use crate::spawn::Builder;
 use crate::stack::{GuardKind, STACK_DEFAULT};
 use crate::stats::Stats;
+use crate::trace;
 
 /// A single-threaded runtime: its coroutines, timers and descriptors.
 ///
@@ -147,6 +148,8 @@ impl Runtime {
         if Scheduler::current().is_some() {
             return Err(RunError::Nested);
         }
+        // For the whole run, so that a subscriber is not told of each turn.
+        let _outside = trace::outside_spans();
         let scheduler = self.lease.scheduler();
         let builder = Builder::new().name("main");
         let root = builder.spawn_on(scheduler, Location::caller(), f)?;

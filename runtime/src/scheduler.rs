@@ -26,6 +26,7 @@ use crate::run_queue::RunQueue;
 use crate::runtime::{Counts, Settings};
 use crate::stack::{Stack, StackPool};
 use crate::stats::{Counters, Stats};
+use crate::trace;
 use crate::wait::{Here, WaitingFor, Wake};
 
 /// A turn's running part has so much to spend over each queue: 256 resumes, or 64 system calls for
@@ -300,6 +301,7 @@ impl Scheduler {
             return Err(RunError::Unwinding);
         }
         self.check_fork()?;
+        let _outside = trace::outside_spans();
         CURRENT.set(Some(self));
         let _left = Left(self);
         f()
@@ -392,6 +394,8 @@ impl Scheduler {
     }
 
     fn finish(&self, task: TaskRef, stack: Stack) {
+        // Last, so that what is logged of its end is in its span.
+        let _leave = trace::LeaveForGood;
         self.stacks.borrow_mut().give_back(stack);
         self.live.set(self.live.get() - 1);
         task.state.set(State::Ended);

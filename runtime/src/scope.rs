@@ -25,6 +25,7 @@ use crate::join::{JoinError, JoinHandle, Panic};
 use crate::local;
 use crate::scheduler::Scheduler;
 use crate::spawn::{Builder, outside};
+use crate::trace;
 use crate::wait::{Here, WaitQueue, WaitingFor};
 
 /// Where scoped coroutines are spawned; see [`scope`].
@@ -161,8 +162,9 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// As [`Builder::spawn`], and `Unsupported` while the caller unwinds from a panic and on a
-    /// stack that is not its coroutine's own, where the scope could not wait for it.
+    /// As [`Builder::spawn`], and `Unsupported` while the caller unwinds from a panic, in a
+    /// `tracing` subscriber and on a stack that is not its coroutine's own, where the scope could
+    /// not wait for it.
     #[track_caller]
     pub fn spawn_scoped<'scope, F, T>(
         self,
@@ -180,6 +182,9 @@ impl Builder {
         if std::thread::panicking() {
             return Err(Refused::Unwinding.into());
         }
+        if here.task.is_switching() {
+            return Err(Refused::Switching.into());
+        }
         let locals = local::inherited(here.scheduler);
         let (task, stack) = here.scheduler.prepare(self.stack_size, Location::caller())?;
         if self.name.is_some() {
@@ -196,7 +201,9 @@ impl Builder {
         state.live.set(state.live.get() + 1);
         let handle = JoinHandle::new(task);
         let theirs = Rc::clone(&packet);
+        let span = self.span;
         let body = move || {
+            trace::enter_for_life(span);
             // Dropped in the opposite order: `ended` after all that may borrow.
             let ended = ended;
             let theirs = theirs;

@@ -12,9 +12,9 @@
 //!
 //! # Safety
 //!
-//! The handler is async-signal-safe. It uses atomics and the eventfds in [`SLOTS`], which are there
+//! The handler is async-signal-safe. It uses atomics and the eventfds in `SLOTS`, which are there
 //! before a slot names a signal and are never closed; it neither allocates, locks nor panics, and
-//! leaves `errno` as it was. Dispositions change under [`DISPOSITIONS`], which it never takes.
+//! leaves `errno` as it was. Dispositions change under `DISPOSITIONS`, which it never takes.
 #![expect(unsafe_code, reason = "installs signal handlers")]
 
 use std::fmt;
@@ -311,9 +311,11 @@ impl Slot {
 
     /// Notes a signal; called in its handler.
     fn note(&self, bit: u32) {
-        let others = self.mask.load(Ordering::Acquire) & bit == 0;
-        // One that is noted and was not received yet has its wake-up under way.
-        if others || self.pending.fetch_or(bit, Ordering::SeqCst) & bit != 0 {
+        if self.mask.load(Ordering::Acquire) & bit == 0 {
+            return;
+        }
+        if self.pending.fetch_or(bit, Ordering::SeqCst) & bit != 0 {
+            // It was noted before and not received since: its wake-up is under way.
             return;
         }
         if let Some(event) = self.event.get() {

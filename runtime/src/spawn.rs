@@ -5,11 +5,14 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::rc::Rc;
 
+use tracing::Span;
+
 use crate::coroutine::begin;
 use crate::error::{Refused, WaitError};
 use crate::join::JoinHandle;
 use crate::local;
 use crate::scheduler::Scheduler;
+use crate::trace;
 use crate::wait::{self, Here};
 
 /// Starts a coroutine on the runtime that this coroutine belongs to.
@@ -38,12 +41,13 @@ where
 pub struct Builder {
     pub(crate) name: Option<Rc<str>>,
     pub(crate) stack_size: Option<usize>,
+    pub(crate) span: Option<Span>,
 }
 
 impl Builder {
-    /// Starts with no name and the runtime's stack size.
+    /// Starts with no name, no span and the runtime's stack size.
     pub const fn new() -> Self {
-        Self { name: None, stack_size: None }
+        Self { name: None, stack_size: None, span: None }
     }
 
     /// The name that logs, dumps and the overflow message give the coroutine.
@@ -56,6 +60,13 @@ impl Builder {
     /// up to a power of two. Memory is used only where the stack was touched.
     pub const fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
+        self
+    }
+
+    /// The span that the coroutine is in whenever it runs, from its beginning to its end; see
+    /// [`trace`](crate::trace).
+    pub fn span(mut self, span: Span) -> Self {
+        self.span = Some(span);
         self
     }
 
@@ -94,7 +105,11 @@ impl Builder {
             task.locals.set(locals);
         }
         let handle = JoinHandle::new(task);
-        begin(task, stack, f);
+        let span = self.span;
+        begin(task, stack, move || {
+            trace::enter_for_life(span);
+            f()
+        });
         scheduler.launch(task);
         Ok(handle)
     }

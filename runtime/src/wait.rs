@@ -19,6 +19,7 @@ use crate::clock::{NEVER, Nanos};
 use crate::coroutine::{State, TaskRef};
 use crate::error::{Refused, TimedOut, WaitError};
 use crate::scheduler::Scheduler;
+use crate::trace;
 
 /// A node of a wait queue, which stays where it is for as long as its coroutine's block does.
 pub(crate) type NodeRef = &'static Node;
@@ -66,6 +67,8 @@ pub(crate) enum WaitingFor {
     Duplex,
     /// The end of the coroutine in this slot.
     Join(u32),
+    /// The end of a coroutine of another runtime.
+    JoinElsewhere,
     Scope,
     Permit,
     ProcessSignal,
@@ -337,6 +340,9 @@ impl Here {
         if std::thread::panicking() {
             return Err(WaitError::Refused(Refused::Unwinding));
         }
+        if self.task.is_switching() {
+            return Err(WaitError::Refused(Refused::Switching));
+        }
         self.scheduler.assert_suspension_allowed();
         Ok(())
     }
@@ -365,7 +371,7 @@ impl Here {
     #[inline(always)]
     pub(crate) fn reschedule(self) {
         self.scheduler.push(self.task);
-        self.task.suspend();
+        self.suspend();
     }
 
     /// Suspends until `Scheduler::wake`; `until` and the cancellation in force end it too. One that
@@ -388,8 +394,18 @@ impl Here {
             self.scheduler.arm(task, until);
         }
         task.state.set(State::Parked);
-        task.suspend();
+        self.suspend();
         task.wake.get()
+    }
+
+    /// Leaves the coroutine, and the spans that it is in, until the scheduler resumes it.
+    #[inline(always)]
+    fn suspend(self) {
+        if trace::is_in_span() {
+            trace::suspend_outside_spans(self.task);
+        } else {
+            self.task.suspend();
+        }
     }
 
     /// Waits in `queue` until a signal, `until` (`NEVER` for none) or what is in force around.
@@ -449,6 +465,7 @@ impl WaitingFor {
             Self::Receive => "a message",
             Self::Duplex => "a duplex stream",
             Self::Join(_) => "a coroutine to end",
+            Self::JoinElsewhere => "a coroutine of another runtime to end",
             Self::Scope => "its scope's coroutines to end",
             Self::Permit => "unpark",
             Self::ProcessSignal => "a signal of the process",

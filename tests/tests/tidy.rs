@@ -29,19 +29,12 @@ fn sources_name_only_what_lies_below() {
     let packages: Vec<(&str, &str)> = files
         .iter()
         .filter_map(|file| {
-            Some((
-                file.path.strip_suffix("Cargo.toml")?,
-                crates::package_name(file)?,
-            ))
+            Some((file.path.strip_suffix("Cargo.toml")?, crates::package_name(file)?))
         })
         .collect();
     let owner = |file: &File| {
-        let above = packages
-            .iter()
-            .filter(|(folder, _)| file.path.starts_with(folder));
-        above
-            .max_by_key(|(folder, _)| folder.len())
-            .map(|(_, package)| *package)
+        let above = packages.iter().filter(|(folder, _)| file.path.starts_with(folder));
+        above.max_by_key(|(folder, _)| folder.len()).map(|(_, package)| *package)
     };
     let sources = files.iter().filter(|file| file.is_rust());
     assert_none(sources.flat_map(|file| {
@@ -52,15 +45,10 @@ fn sources_name_only_what_lies_below() {
 #[test]
 fn unsafe_stays_in_its_rooms() {
     let files = repository();
-    let architecture = files
-        .iter()
-        .find(|file| file.path == "ARCHITECTURE.md")
-        .expect("it is checked in");
+    let architecture =
+        files.iter().find(|file| file.path == "ARCHITECTURE.md").expect("it is checked in");
     let rooms = fence::starred_rooms(&architecture.text);
-    assert!(
-        !rooms.is_empty(),
-        "ARCHITECTURE.md stars no room: has the code map another form?"
-    );
+    assert!(!rooms.is_empty(), "ARCHITECTURE.md stars no room: has the code map another form?");
     let sources = files.iter().filter(|file| file.is_rust());
     let wrong = sources.flat_map(|file| fence::wrong_unsafe(file, &rooms));
     assert_none(wrong.chain(fence::missing_rooms(architecture, &files)));
@@ -68,12 +56,7 @@ fn unsafe_stays_in_its_rooms() {
 
 #[test]
 fn rust_files_open_with_their_story() {
-    assert_none(
-        repository()
-            .iter()
-            .filter(|file| file.is_rust())
-            .flat_map(text::missing_opening),
-    );
+    assert_none(repository().iter().filter(|file| file.is_rust()).flat_map(text::missing_opening));
 }
 
 #[test]
@@ -107,9 +90,7 @@ fn repository() -> Vec<File> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a folder just listed can be read") {
             let path = entry.expect("a folder just opened can be read").path();
-            let name = path
-                .strip_prefix(root)
-                .expect("the walk stays below the root");
+            let name = path.strip_prefix(root).expect("the walk stays below the root");
             let name = name.to_str().expect("file names are UTF-8");
             if path.is_dir() {
                 let is_built = path.join("CACHEDIR.TAG").exists();

@@ -63,6 +63,7 @@ pub use source::{
 /// | [`JoinHandle::ending`](crate::JoinHandle::ending) | the coroutine has ended | `Result<T, JoinError>` |
 /// | [`Event::becoming_set`](crate::sync::Event::becoming_set), [`WaitGroup::finishing`](crate::sync::WaitGroup::finishing), [`Cond::being_signalled`](crate::sync::Cond::being_signalled) | as their waits | `()` |
 /// | [`NetFd::becoming_readable`](crate::net::NetFd::becoming_readable), [`becoming_writable`](crate::net::NetFd::becoming_writable) | the descriptor is ready, or closed | `io::Result<()>` |
+/// | [`Signals::receiving`](crate::signal::Signals::receiving) | a signal has arrived | `io::Result<Signal>` |
 /// | [`until`](crate::select::until), [`after`](crate::select::after) | the time has come | `()` |
 /// | [`cancellation`](crate::select::cancellation) | the coroutine is cancelled | [`Cancelled`](crate::Cancelled) |
 /// | [`permit`](crate::select::permit) | an [`Unparker`](crate::Unparker) gave the coroutine its permit | `()` |

@@ -9,6 +9,8 @@ pub(crate) mod net;
 use std::cell::Cell;
 use std::rc::Rc;
 
+use thalweg_runtime::{ClockKind, Runtime};
+
 /// A number that shows when it was dropped, and how often.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Drops(Rc<Cell<u32>>);
@@ -31,6 +33,11 @@ impl Drop for CountsDrop {
     fn drop(&mut self) {
         self.0.0.set(self.0.0.get() + 1);
     }
+}
+
+/// A runtime on the virtual clock, first come first served.
+pub(crate) fn virtual_runtime() -> Runtime {
+    Runtime::builder().clock(ClockKind::Virtual).build().expect("a runtime can be built")
 }
 
 /// `natively`, or the smaller `under_valgrind` there, where everything takes far longer.

@@ -126,7 +126,7 @@ pub(crate) fn count_signals(signal: Signal) {
     extern "C" fn count(_: libc::c_int) {
         SIGNALS.fetch_add(1, Ordering::Relaxed);
     }
-    let action = SigAction::new(SigHandler::Handler(count), SaFlags::SA_ONSTACK, SigSet::empty());
+    let action = SigAction::new(SigHandler::Handler(count), SaFlags::SA_ONSTACK, SigSet::all());
     // SAFETY: the handler only adds to an atomic, which is allowed at any time.
     unsafe { sigaction(signal, &action) }.expect("the signal can be caught");
 }

@@ -12,10 +12,10 @@ pub fn wrong_dependencies(manifest: &File) -> Vec<Violation> {
         return Vec::from_iter(violation);
     };
     let Some(allowed) = may_know(package) else {
-        return vec![manifest.violation(
-            1,
-            format!("{package} is not in MAY_KNOW of tests/src/tidy/crates.rs"),
-        )];
+        return vec![
+            manifest
+                .violation(1, format!("{package} is not in MAY_KNOW of tests/src/tidy/crates.rs")),
+        ];
     };
     let mut section_is_dependencies = false;
     let mut found = Vec::new();
@@ -68,10 +68,7 @@ pub fn package_name(manifest: &File) -> Option<&str> {
 }
 
 fn may_know(package: &str) -> Option<&'static [&'static str]> {
-    MAY_KNOW
-        .iter()
-        .find(|(name, _)| *name == package)
-        .map(|(_, allowed)| *allowed)
+    MAY_KNOW.iter().find(|(name, _)| *name == package).map(|(_, allowed)| *allowed)
 }
 
 /// The packages of the workspace and which others each may name. Direction is down only.
@@ -80,14 +77,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("libsrt-sys", &[]),
     ("thalweg-srt-io", &["thalweg-runtime", "libsrt-sys"]),
     ("thalweg-gateway", &["thalweg-runtime", "thalweg-srt-io"]),
-    (
-        "thalweg-tests",
-        &["thalweg-runtime", "thalweg-srt-io", "thalweg-gateway"],
-    ),
-    (
-        "thalweg-benches",
-        &["thalweg-runtime", "thalweg-srt-io", "thalweg-gateway"],
-    ),
+    ("thalweg-tests", &["thalweg-runtime", "thalweg-srt-io", "thalweg-gateway"]),
+    ("thalweg-benches", &["thalweg-runtime", "thalweg-srt-io", "thalweg-gateway"]),
 ];
 
 #[cfg(test)]
@@ -98,10 +89,7 @@ mod tests {
     #[test]
     fn an_upward_dependency_is_rejected() {
         let head = "[package]\nname = \"thalweg-runtime\"\n[dev-dependencies]\n";
-        let plain = File::new(
-            "Cargo.toml",
-            &format!("{head}thalweg-srt-io.workspace = true\n"),
-        );
+        let plain = File::new("Cargo.toml", &format!("{head}thalweg-srt-io.workspace = true\n"));
         assert_rejected(&wrong_dependencies(&plain), 4);
         let renamed = format!("{head}hub = {{ package = \"thalweg-gateway\", path = \"../g\" }}\n");
         assert_rejected(&wrong_dependencies(&File::new("Cargo.toml", &renamed)), 4);

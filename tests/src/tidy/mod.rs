@@ -22,19 +22,12 @@ pub struct File {
 impl File {
     /// A file, or a sample of one.
     pub fn new(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        Self { path: path.to_owned(), text: text.to_owned() }
     }
 
     /// A rule broken in this line.
     pub(crate) fn violation(&self, line: usize, rule: impl Into<String>) -> Violation {
-        Violation {
-            path: self.path.clone(),
-            line,
-            rule: rule.into(),
-        }
+        Violation { path: self.path.clone(), line, rule: rule.into() }
     }
 
     /// The lines of the text, counted from 1.

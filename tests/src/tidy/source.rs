@@ -49,10 +49,7 @@ fn opaque_length(rest: &str, after_word: bool) -> usize {
             .and_then(|tail| tail.find(end))
             .map_or(rest.len(), |at| from + at + end.len())
     };
-    let raw = rest
-        .strip_prefix(['b', 'c'])
-        .unwrap_or(rest)
-        .strip_prefix('r');
+    let raw = rest.strip_prefix(['b', 'c']).unwrap_or(rest).strip_prefix('r');
     let hashes = raw.map_or(0, |tail| tail.len() - tail.trim_start_matches('#').len());
     if rest.starts_with("//") {
         rest.find('\n').unwrap_or(rest.len())
@@ -132,11 +129,7 @@ mod tests {
     #[test]
     fn an_unclosed_literal_ends_with_the_file() {
         for source in ["\"a", "/* a", "r#\"a\"", "'\\", "'"] {
-            assert_eq!(
-                code_only(source).chars().count(),
-                source.chars().count(),
-                "{source}"
-            );
+            assert_eq!(code_only(source).chars().count(), source.chars().count(), "{source}");
         }
     }
 

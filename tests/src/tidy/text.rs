@@ -5,11 +5,7 @@ use super::{File, Violation};
 /// A Rust file opens with `//!`.
 pub fn missing_opening(file: &File) -> Vec<Violation> {
     let opens = file.text.starts_with("//! ");
-    if opens {
-        Vec::new()
-    } else {
-        vec![file.violation(1, "the file does not open with `//!`")]
-    }
+    if opens { Vec::new() } else { vec![file.violation(1, "the file does not open with `//!`")] }
 }
 
 /// No text names a place that exists on one machine only.
@@ -22,9 +18,7 @@ pub fn machine_paths(file: &File) -> Vec<Violation> {
         })
     };
     let lines = file.lines().filter(|(_, line)| is_machine_path(line));
-    lines
-        .map(|(number, _)| file.violation(number, "an absolute path of one machine"))
-        .collect()
+    lines.map(|(number, _)| file.violation(number, "an absolute path of one machine")).collect()
 }
 
 /// No text names a package registry's host; Cargo.lock has to.
@@ -32,15 +26,9 @@ pub fn registry_hosts(file: &File) -> Vec<Violation> {
     if file.path.ends_with("Cargo.lock") {
         return Vec::new();
     }
-    let names_one = |line: &str| {
-        REGISTRIES
-            .iter()
-            .any(|labels| line.contains(&labels.join(".")))
-    };
+    let names_one = |line: &str| REGISTRIES.iter().any(|labels| line.contains(&labels.join(".")));
     let lines = file.lines().filter(|(_, line)| names_one(line));
-    lines
-        .map(|(number, _)| file.violation(number, "the host name of a package registry"))
-        .collect()
+    lines.map(|(number, _)| file.violation(number, "the host name of a package registry")).collect()
 }
 
 /// A relative link in a Markdown document leads to something for which `exists` holds.
@@ -53,13 +41,8 @@ pub fn broken_links(file: &File, exists: impl Fn(&str) -> bool) -> Vec<Violation
             continue;
         }
         let prose: String = line.split('`').step_by(2).collect();
-        let inline = prose
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split([')', ' ']).next());
-        let definition = prose
-            .strip_prefix('[')
-            .and_then(|rest| rest.split_once("]: "));
+        let inline = prose.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next());
+        let definition = prose.strip_prefix('[').and_then(|rest| rest.split_once("]: "));
         for link in inline.chain(definition.map(|(_, target)| target)) {
             let target = link.split('#').next().unwrap_or_default();
             let leads_out =
@@ -114,16 +97,11 @@ mod tests {
 
     #[test]
     fn a_machine_path_and_a_registry_are_rejected() {
-        let path = File::new(
-            "a.md",
-            &format!("/etc/x is fine, a/home/b too.\nSee (/{}/b).\n", "home"),
-        );
+        let path =
+            File::new("a.md", &format!("/etc/x is fine, a/home/b too.\nSee (/{}/b).\n", "home"));
         assert_rejected(&machine_paths(&path), 2);
         let host = REGISTRIES[0].join(".");
-        assert_rejected(
-            &registry_hosts(&File::new("a.md", &format!("b\nhttps://{host}/c\n"))),
-            2,
-        );
+        assert_rejected(&registry_hosts(&File::new("a.md", &format!("b\nhttps://{host}/c\n"))), 2);
         assert_kept(&registry_hosts(&File::new("Cargo.lock", &host)));
     }
 
@@ -136,13 +114,7 @@ mod tests {
             &broken_links(&File::new("docs/a.md", "\n[b](b.md) [c](c.md)\n"), exists),
             2,
         );
-        assert_rejected(
-            &broken_links(&File::new("docs/a.md", "[up](../../b.md)\n"), exists),
-            1,
-        );
-        assert_rejected(
-            &broken_links(&File::new("docs/a.md", "[d]: d.md\n"), exists),
-            1,
-        );
+        assert_rejected(&broken_links(&File::new("docs/a.md", "[up](../../b.md)\n"), exists), 1);
+        assert_rejected(&broken_links(&File::new("docs/a.md", "[d]: d.md\n"), exists), 1);
     }
 }
