@@ -203,11 +203,14 @@ impl Builder {
         let theirs = Rc::clone(&packet);
         let span = self.span;
         let body = move || {
-            trace::enter_for_life(span);
             // Dropped in the opposite order: `ended` after all that may borrow.
             let ended = ended;
             let theirs = theirs;
-            let result = catch_unwind(AssertUnwindSafe(f)).map_err(Panic::caught);
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                trace::enter_for_life(span);
+                f()
+            }))
+            .map_err(Panic::caught);
             let result = local::end(task, result);
             if result.is_err() {
                 ended.state.panics.set(ended.state.panics.get() + 1);

@@ -23,7 +23,7 @@ fn named<'a>(dump: &'a Dump, name: &str) -> &'a CoroutineInfo {
 }
 
 fn spawn_named<T: 'static>(name: &str, f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
-    Builder::new().name(name).spawn(f).unwrap()
+    Builder::new().name(name).spawn(f).expect("a stack can be had")
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn each_coroutine_is_told_with_what_it_waits_for() {
 
 #[inline(never)]
 fn wait_deep_inside(cond: &Cond) {
-    cond.wait().unwrap();
+    cond.wait().expect("nobody cancels it");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_backtrace_shows_where_a_coroutine_is_parked_and_leaves_its_wait_alone() {
 fn wait_at_depth(top: usize, depth: usize, cond: &Cond) {
     let frame = std::hint::black_box([0_u8; 512]);
     if top - std::ptr::from_ref(&frame).addr() >= depth {
-        cond.wait().unwrap();
+        cond.wait().expect("nobody cancels it");
     } else {
         wait_at_depth(top, depth, cond);
     }

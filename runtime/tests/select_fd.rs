@@ -87,7 +87,8 @@ fn a_full_socket_becomes_writable_when_the_peer_reads() {
     rt::run(|| {
         let (mut ours, mut theirs) = UnixStream::pair().unwrap();
         ours.set_write_timeout(Some(Duration::from_millis(20))).unwrap();
-        while ours.write(&[0; 65_536]).is_ok() {}
+        let filler = vec![0; 65_536];
+        while ours.write(&filler).is_ok() {}
         let reading = rt::spawn(move || {
             let mut buf = vec![0; 65_536];
             for _ in 0..8 {
@@ -110,10 +111,7 @@ fn a_select_on_a_descriptor_ends_by_deadline_and_cancellation() {
         let (_tx, rx) = channel::unbounded::<u32>();
         let timed_out = rt::timeout(Duration::from_millis(5), || first(&ours, &rx));
         assert!(matches!(timed_out, Err(WaitError::TimedOut(_))), "{timed_out:?}");
-        let waiting = rt::spawn({
-            let (ours, rx) = (ours.clone(), rx.clone());
-            move || first(&ours, &rx)
-        });
+        let waiting = rt::spawn(move || first(&ours, &rx));
         rt::yield_now().unwrap();
         waiting.cancel();
         assert_eq!(waiting.join().unwrap(), Err(WaitError::Cancelled));
@@ -148,7 +146,7 @@ fn a_reader_cancelled_after_a_wake_up_for_somebody_else_does_not_hang() {
             move || stream.read(&mut [0; 8]).map_err(|e| rt::is_cancelled(&e))
         };
         let second = rt::spawn({
-            let (mut first, ours) = (ours.clone(), ours.clone());
+            let mut first = ours.clone();
             move || {
                 let second = rt::spawn(read(ours));
                 assert_eq!(first.read(&mut [0; 8]).unwrap(), 1);
