@@ -187,8 +187,10 @@ impl NetFd {
     /// [`Cancelled`](crate::Cancelled) and [`TimedOut`](crate::TimedOut) inside the error;
     /// [`Closed`]; `Unsupported` on a thread or runtime other than the descriptor's own.
     pub fn poll(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<Ready> {
-        let here = self.home()?;
-        let until = deadline.map_or(NEVER, |at| here.scheduler.clock.nanos(at));
+        let (here, until) = match deadline {
+            Some(deadline) => self.home_until(deadline)?,
+            None => (self.home()?, NEVER),
+        };
         let poller = &here.scheduler.poller;
         loop {
             self.readiness(poller, Direction::Read)?;
@@ -374,6 +376,12 @@ impl NetFd {
     pub(crate) fn home(&self) -> io::Result<Here> {
         let here = wait::enter()?;
         if self.is_home(here.scheduler) { Ok(here) } else { Err(foreign()) }
+    }
+
+    /// Like [`NetFd::home`], for a call with a `deadline` of its own, which is returned too.
+    pub(crate) fn home_until(&self, deadline: Instant) -> io::Result<(Here, Nanos)> {
+        let (here, until) = wait::enter_until(deadline)?;
+        if self.is_home(here.scheduler) { Ok((here, until)) } else { Err(foreign()) }
     }
 
     /// The descriptor's runtime, if the caller runs on it.

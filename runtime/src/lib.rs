@@ -36,7 +36,7 @@ pub use clock::ClockKind;
 pub use dump::{CoroutineInfo, CoroutineState, Dump, Trace, WaitsFor, dump, dump_with_backtraces};
 pub use error::{Cancelled, Refused, RunError, TimedOut, WaitError, is_cancelled, timed_out};
 pub use join::{JoinError, JoinHandle, Panic};
-pub use runtime::{Counts, Outcome, Runtime, RuntimeBuilder, run};
+pub use runtime::{Outcome, Runtime, RuntimeBuilder, run};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::{
     Builder, Current, NoSuspend, current, no_suspend, spawn, stack_high_water, trim_stack,

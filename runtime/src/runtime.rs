@@ -30,20 +30,6 @@ pub struct Runtime {
     stays: PhantomData<*const ()>,
 }
 
-/// What a runtime holds, as told by [`Runtime::counts`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counts {
-    /// Coroutines that have not ended.
-    pub live: usize,
-    /// Stacks that coroutines run on, those left behind included.
-    pub stacks_in_use: usize,
-    /// Stacks that wait to be used again.
-    pub stacks_pooled: usize,
-    /// Deadlines to come. One whose wait ended early may be among them until its time has come.
-    pub timers: usize,
-}
-
 /// What [`RuntimeBuilder`] collects.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -218,12 +204,6 @@ impl Runtime {
     #[must_use]
     pub fn dump(&self) -> Dump {
         Dump::of(self.lease.scheduler())
-    }
-
-    /// What the runtime holds now, for tests that look for leaks and for gauges.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        self.lease.scheduler().counts()
     }
 
     /// The name given by [`RuntimeBuilder::name`].

@@ -16,14 +16,14 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use crate::clock::{Clock, ClockKind, NEVER, Nanos, nanos};
-use crate::coroutine::{Arena, Outcome, State, Task, TaskRef};
+use crate::coroutine::{Arena, Outcome, State, TaskRef};
 use crate::deadlines::Deadlines;
 use crate::dump::Dump;
 use crate::error::RunError;
 use crate::poller::Poller;
 use crate::remote::{Message, Remote};
 use crate::run_queue::RunQueue;
-use crate::runtime::{Counts, Settings};
+use crate::runtime::Settings;
 use crate::stack::{Stack, StackPool};
 use crate::stats::{Counters, Stats};
 use crate::trace;
@@ -318,11 +318,11 @@ impl Scheduler {
         self.share_left.set(0);
         self.run_until.set(self.clock.now().saturating_add(RUN_TIME));
         let resumed = if self.random.get().is_some() {
-            self.run_each(|| self.pop_random(queue), Task::resume)
+            self.run_each(|| self.pop_random(queue), |task| task.resume())
         } else if self.cpu_accounting {
             self.run_each(|| queue.pop(), |task| self.resume_timed(task))
         } else {
-            self.run_each(|| queue.pop(), Task::resume)
+            self.run_each(|| queue.pop(), |task| task.resume())
         };
         self.running.set(None);
         self.counters.switches.set(self.counters.switches.get() + resumed);
@@ -615,6 +615,8 @@ impl Scheduler {
     }
 
     pub(crate) fn stats(&self) -> Stats {
+        // Takes out the entries before the first that somebody waits for.
+        self.deadlines.next(&self.arena);
         let stacks = self.stacks.borrow();
         let [by_fellows, by_events, by_timers, by_cancellation] =
             self.counters.wakeups.each_ref().map(Cell::get);
@@ -632,17 +634,6 @@ impl Scheduler {
             stacks_in_use: stacks.in_use(),
             stacks_pooled: stacks.pooled(),
             turn_times: self.counters.turn_times(),
-        }
-    }
-
-    pub(crate) fn counts(&self) -> Counts {
-        self.deadlines.next(&self.arena);
-        let stacks = self.stacks.borrow();
-        Counts {
-            live: self.live(),
-            stacks_in_use: stacks.in_use(),
-            stacks_pooled: stacks.pooled(),
-            timers: self.deadlines.entries(),
         }
     }
 }

@@ -156,8 +156,8 @@ impl Signals {
     ///
     /// As [`Signals::recv`].
     pub fn recv_until(&self, deadline: Instant) -> io::Result<Signal> {
-        let here = self.fd.home()?;
-        self.recv_by(here, here.scheduler.clock.nanos(deadline))
+        let (here, until) = self.fd.home_until(deadline)?;
+        self.recv_by(here, until)
     }
 
     /// Takes the next signal if one has arrived. Also works outside a coroutine.

@@ -510,7 +510,7 @@ fn a_clone_that_panics_or_suspends_leaves_the_parent_as_it_was() {
             assert_eq!(NUMBER.get(), 3);
         })
         .unwrap();
-    assert_eq!((runtime.live(), runtime.counts().stacks_in_use), (0, 0));
+    assert_eq!((runtime.live(), runtime.stats().stacks_in_use), (0, 0));
 }
 
 #[test]

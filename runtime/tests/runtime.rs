@@ -200,7 +200,7 @@ fn what_outlasts_the_grace_is_left_behind_with_one_warning_that_names_it() {
             slow.unwrap()
         });
         let slow = slow.unwrap();
-        let counts = runtime.counts();
+        let counts = runtime.stats();
         assert_eq!((counts.live, counts.stacks_in_use, counts.timers), (0, 1, 0));
         assert!(!slow.is_finished());
         assert!(matches!(slow.join(), Err(JoinError::LeftBehind)));

@@ -372,7 +372,7 @@ fn a_child_that_ignores_cancellation_is_left_behind_with_its_parent() {
                     settle();
                 })
                 .unwrap();
-            assert_eq!(runtime.counts().stacks_in_use, 2);
+            assert_eq!(runtime.stats().stacks_in_use, 2);
         });
         logs.retain(|line| line.contains("left behind"));
         assert_eq!((logs.len(), drops.count()), (1, 0), "{logs:?}");
@@ -410,7 +410,7 @@ fn many_short_lived_children_do_not_pile_up() {
             assert_eq!(count.get(), rounds);
         })
         .unwrap();
-    let counts = runtime.counts();
+    let counts = runtime.stats();
     assert_eq!((counts.live, counts.stacks_in_use, counts.timers), (0, 0, 0));
     assert!(counts.stacks_pooled <= 6, "{counts:?}");
 }

@@ -260,7 +260,7 @@ fn a_dropped_handle_detaches_and_a_forgotten_one_does_no_harm() {
         })
         .unwrap();
     assert_eq!(done.get(), 10);
-    assert_eq!(runtime.counts().stacks_in_use, 0);
+    assert_eq!(runtime.stats().stacks_in_use, 0);
 }
 
 #[test]
@@ -422,6 +422,6 @@ fn short_lived_coroutines_use_the_same_stacks_and_blocks_again() {
             }
         })
         .unwrap();
-    let counts = runtime.counts();
+    let counts = runtime.stats();
     assert_eq!((counts.live, counts.stacks_in_use, counts.stacks_pooled), (0, 0, 3));
 }

@@ -67,7 +67,7 @@ fn more_coroutines_than_half_of_max_map_count_are_parked_at_once() {
         })
         .unwrap();
     assert_eq!(woken.get(), count);
-    let counts = runtime.counts();
+    let counts = runtime.stats();
     assert_eq!((counts.live, counts.stacks_in_use, counts.stacks_pooled), (0, 0, count + 1));
 }
 

@@ -75,8 +75,8 @@ impl Event {
     ///
     /// As [`Event::wait`].
     pub fn wait_until(&self, deadline: Instant) -> Result<(), WaitError> {
-        let here = wait::enter()?;
-        self.wait_by(here, here.scheduler.clock.nanos(deadline))
+        let (here, until) = wait::enter_until(deadline)?;
+        self.wait_by(here, until)
     }
 
     /// The event being set, as a source of [`select!`](crate::select!).

@@ -124,9 +124,9 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// As [`Mutex::lock`].
     pub fn lock_until(&self, deadline: Instant) -> Result<MutexGuard<'_, T>, WaitError> {
-        let here = wait::enter()?;
+        let (here, until) = wait::enter_until(deadline)?;
         if self.locked.get() {
-            self.wait(here, here.scheduler.clock.nanos(deadline))?;
+            self.wait(here, until)?;
         }
         Ok(self.guard(Holder::of(here)))
     }

@@ -114,8 +114,8 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// As [`RwLock::read`].
     pub fn read_until(&self, deadline: Instant) -> Result<ReadGuard<'_, T>, WaitError> {
-        let here = wait::enter()?;
-        self.read_by(here, here.scheduler.clock.nanos(deadline))
+        let (here, until) = wait::enter_until(deadline)?;
+        self.read_by(here, until)
     }
 
     /// Takes the lock to read, unless somebody writes or waits. Also works outside a coroutine.
@@ -157,8 +157,8 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// As [`RwLock::read`].
     pub fn write_until(&self, deadline: Instant) -> Result<WriteGuard<'_, T>, WaitError> {
-        let here = wait::enter()?;
-        self.write_by(here, here.scheduler.clock.nanos(deadline))
+        let (here, until) = wait::enter_until(deadline)?;
+        self.write_by(here, until)
     }
 
     /// Takes the lock to write, unless somebody holds it or waits. Also works outside a coroutine.

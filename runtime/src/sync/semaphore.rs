@@ -85,8 +85,8 @@ impl Semaphore {
     ///
     /// As [`Semaphore::acquire`].
     pub fn acquire_until(&self, permits: u32, deadline: Instant) -> Result<Permit<'_>, WaitError> {
-        let here = wait::enter()?;
-        self.acquire_by(here, permits, here.scheduler.clock.nanos(deadline))?;
+        let (here, until) = wait::enter_until(deadline)?;
+        self.acquire_by(here, permits, until)?;
         Ok(Permit { semaphore: self, permits })
     }
 

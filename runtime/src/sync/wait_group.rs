@@ -113,8 +113,8 @@ impl WaitGroup {
     ///
     /// As [`WaitGroup::wait`].
     pub fn wait_until(&self, deadline: Instant) -> Result<(), WaitError> {
-        let here = wait::enter()?;
-        self.wait_by(here, here.scheduler.clock.nanos(deadline))
+        let (here, until) = wait::enter_until(deadline)?;
+        self.wait_by(here, until)
     }
 
     /// The end of all work, as a source of [`select!`](crate::select!).

@@ -104,8 +104,8 @@ impl<T> OneshotReceiver<T> {
     ///
     /// As [`OneshotReceiver::recv`].
     pub fn recv_until(&self, deadline: Instant) -> Result<T, RecvError> {
-        let here = wait::enter()?;
-        self.recv_by(here, here.scheduler.clock.nanos(deadline))
+        let (here, until) = wait::enter_until(deadline)?;
+        self.recv_by(here, until)
     }
 
     /// Receives the message if it is there. Also works outside a coroutine.

@@ -68,8 +68,8 @@ impl<T> Receiver<T> {
     ///
     /// As [`Receiver::recv`].
     pub fn recv_until(&self, deadline: Instant) -> Result<T, RecvError> {
-        let here = wait::enter()?;
-        self.recv_by(here, here.scheduler.clock.nanos(deadline))
+        let (here, until) = wait::enter_until(deadline)?;
+        self.recv_by(here, until)
     }
 
     /// Receives the next message if it is there. Also works outside a coroutine.

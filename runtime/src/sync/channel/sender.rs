@@ -69,8 +69,8 @@ impl<T> Sender<T> {
     ///
     /// As [`Sender::send`].
     pub fn send_until(&self, value: T, deadline: Instant) -> Result<(), SendError<T>> {
-        match wait::enter() {
-            Ok(here) => self.send_by(here, value, here.scheduler.clock.nanos(deadline)),
+        match wait::enter_until(deadline) {
+            Ok((here, until)) => self.send_by(here, value, until),
             Err(error) => Err(SendError::Wait(value, error)),
         }
     }
