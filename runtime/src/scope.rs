@@ -115,7 +115,9 @@ impl State {
         if self.live.get() == 0 {
             return;
         }
-        let here = Here::running().expect("only a coroutine spawns scoped coroutines");
+        // Only the child of a fork finds itself outside its runtime here. Nothing of the runtime runs
+        // in it any more, so its children touch nothing.
+        let Some(here) = Here::running() else { return };
         let task = here.task;
         let mut cancelled = false;
         while self.live.get() > 0 {

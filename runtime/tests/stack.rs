@@ -367,3 +367,40 @@ fn valgrind_is_told_of_every_stack() {
         })
         .unwrap();
 }
+
+/// A closure is moved onto the new stack. One that is larger than that used to be written over the
+/// stack below, past the guard.
+#[test]
+fn a_closure_larger_than_its_stack_is_an_overflow_and_spoils_no_other_stack() {
+    const TEST: &str = "a_closure_larger_than_its_stack_is_an_overflow_and_spoils_no_other_stack";
+    if !child::is_child(TEST) {
+        return assert_names_the_culprit(
+            TEST,
+            "coroutine 3 \"large\" overflowed its 128 KiB stack",
+        );
+    }
+    // The root has room to make the closure.
+    let runtime = Runtime::builder().stack_size(16 << 20).build().unwrap();
+    runtime.block_on(|| spawn_large(128 * 1024)).unwrap();
+}
+
+#[test]
+fn a_large_closure_runs_on_a_stack_that_has_room_for_it() {
+    let runtime = Runtime::builder().stack_size(16 << 20).build().unwrap();
+    runtime.block_on(|| spawn_large(8 << 20)).unwrap();
+}
+
+/// Spawns a coroutine whose closure holds 256 KiB on a stack of `stack_size`, beside another.
+#[expect(clippy::large_stack_arrays, clippy::large_stack_frames, reason = "it is what is tested")]
+fn spawn_large(stack_size: usize) {
+    let neighbour = Builder::new().stack_size(stack_size).spawn(|| {
+        let mine = black_box([7_u8; 1024]);
+        rt::yield_now().unwrap();
+        mine.iter().all(|byte| *byte == 7)
+    });
+    let cargo = black_box([1_u8; 256 * 1024]);
+    let large = Builder::new().name("large").stack_size(stack_size);
+    let large = large.spawn(move || black_box(cargo).iter().all(|byte| *byte == 1));
+    assert!(large.unwrap().join().unwrap());
+    assert!(neighbour.unwrap().join().unwrap());
+}
