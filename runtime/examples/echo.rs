@@ -8,10 +8,11 @@ use std::io::{Read, Write};
 use thalweg_runtime::{self as rt, net::TcpListener};
 
 fn main() -> std::io::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "[::]:7000".to_owned());
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7000".to_owned());
     rt::run(move || {
         let listener = TcpListener::bind(&address)?;
-        eprintln!("echo: listening on {}", listener.local_addr()?);
+        let address = listener.local_addr()?;
+        eprintln!("echo: listening on {address}; try: nc {} {}", address.ip(), address.port());
         loop {
             let (mut conn, _peer) = listener.accept()?; // suspends this coroutine only
             rt::spawn(move || {
