@@ -30,17 +30,17 @@ run: setup ## start the echo server on 127.0.0.1:7000
 
 test: setup ## format, lints, documentation, all tests; the runtime's tests optimised too
 	cargo fmt --check
-	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc $(LOCKED) --workspace --no-deps
-	cargo test $(LOCKED) --workspace
-	cargo test $(LOCKED) --release -p thalweg-runtime --lib --tests
+	cargo clippy $(LOCKED) --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc $(LOCKED) --workspace --no-deps --all-features
+	cargo test $(LOCKED) --workspace --all-features
+	cargo test $(LOCKED) --release -p thalweg-runtime --all-features --lib --tests
 
 bench: setup ## measure the runtime against its peers; writes target/bench/runtime.json
 	cargo run $(LOCKED) --profile bench -p thalweg-benches --bin runtime
 
 sanitize: setup ## the runtime's tests under valgrind
 	THALWEG_VALGRIND=1 $(RUNNER)='$(VALGRIND)' \
-		cargo test $(LOCKED) -p thalweg-runtime --lib --tests
+		cargo test $(LOCKED) -p thalweg-runtime --all-features --lib --tests
 
 miri: ## the pure parts of the runtime under Miri (needs a nightly toolchain with miri)
 	@cargo +nightly miri --version >/dev/null 2>&1 || { \

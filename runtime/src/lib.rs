@@ -1,4 +1,55 @@
-//! A single-threaded stackful green-thread runtime in the spirit of State Threads.
+//! A single-threaded runtime of stackful coroutines, in the spirit of State Threads: code that reads
+//! as if it blocked, and suspends only the coroutine it runs on.
+//!
+//! ```no_run
+//! use std::io::{Read, Write};
+//! use thalweg_runtime::{self as rt, net::TcpListener};
+//!
+//! fn main() -> std::io::Result<()> {
+//!     rt::run(|| {
+//!         let listener = TcpListener::bind("127.0.0.1:7000")?;
+//!         loop {
+//!             let (mut conn, _peer) = listener.accept()?; // suspends this coroutine only
+//!             rt::spawn(move || {
+//!                 let mut buf = [0; 4096];
+//!                 while let Ok(n @ 1..) = conn.read(&mut buf) {
+//!                     if conn.write_all(&buf[..n]).is_err() {
+//!                         break;
+//!                     }
+//!                 }
+//!             });
+//!         }
+//!     })
+//! }
+//! ```
+//!
+//! # What to know
+//!
+//! **Any function may suspend.** There is no `async` to tell; the section *Suspends* of a function's
+//! documentation does. Between two of those, nothing else of the runtime runs, so what one thread
+//! shares needs no locks: `Rc`, `Cell` and `RefCell` do. Keep no borrow of a `RefCell` over a call
+//! that suspends, and see [`no_suspend`].
+//!
+//! **Nothing may block the thread**: no `std::net`, no file on a disk, no lookup of names, no
+//! `std::thread::sleep`. It would stop every coroutine.
+//!
+//! **Cancellation is an error that sticks.** After [`JoinHandle::cancel`], every call of that
+//! coroutine that suspends returns [`WaitError::Cancelled`] (inside an [`std::io::Error`]:
+//! [`is_cancelled`]), so it ends by the `?` it has anyway. [`shield`] is for cleaning up.
+//!
+//! **Deadlines are absolute and nest**: all waits inside [`timeout`] or [`deadline`] share the time,
+//! and the earliest deadline counts.
+//!
+//! **What was handed over wins.** A wait that got its message, connection or permit returns it, also
+//! when a deadline passed or a cancellation came at the same moment; the next call reports that.
+//!
+//! **Stacks are guarded, and small**: 256 KiB of address space by default, the lowest 64 KiB of
+//! which are the guard; memory is used only where a stack was touched. An overflow ends the process
+//! and names the coroutine. Thread-local values are shared by all coroutines of the thread;
+//! [`coroutine_local!`] makes one for each.
+//!
+//! **A panic ends its coroutine** and is what joining it returns; with `panic = "abort"` it ends the
+//! process.
 
 mod cancel;
 mod clock;
