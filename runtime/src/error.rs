@@ -33,6 +33,8 @@ pub enum Refused {
     /// The coroutine is being suspended or resumed already, and the caller is a `tracing`
     /// subscriber that is told so.
     Switching,
+    /// The call blocks its thread, and that runs coroutines.
+    BlocksRuntime,
 }
 
 /// Why a wait ended without what it waited for.
@@ -106,6 +108,7 @@ impl fmt::Display for Refused {
             Self::ForeignStack => "a coroutine can suspend only on its own stack",
             Self::Forked => "the runtime cannot be used in a forked child",
             Self::Switching => "a tracing subscriber cannot suspend",
+            Self::BlocksRuntime => "the call would block every coroutine of the runtime",
         })
     }
 }

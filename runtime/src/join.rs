@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Once;
 use std::time::Instant;
 
+use crate::blocking::is_in_job;
 use crate::clock::{NEVER, Nanos};
 use crate::coroutine::{Outcome, State, TaskRef};
 use crate::error::{Refused, WaitError};
@@ -268,7 +269,9 @@ pub(crate) fn install_panic_hook() {
 }
 
 fn who_runs() -> Option<(u64, u64)> {
-    Here::running().map(|here| (here.scheduler.id(), here.task.id.get()))
+    let running = Here::running().map(|here| (here.scheduler.id(), here.task.id.get()));
+    // Jobs of a pool have no number, and no other thread looks.
+    running.or_else(|| is_in_job().then_some((0, 0)))
 }
 
 impl fmt::Debug for Panic {

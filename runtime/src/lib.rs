@@ -51,6 +51,8 @@
 //! **A panic ends its coroutine** and is what joining it returns; with `panic = "abort"` it ends the
 //! process.
 
+mod bell;
+pub mod blocking;
 mod cancel;
 mod clock;
 mod coroutine;
@@ -58,6 +60,8 @@ mod deadlines;
 mod dump;
 mod error;
 mod fd;
+pub mod fs;
+
 mod join;
 mod lease;
 pub mod local;

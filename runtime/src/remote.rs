@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 
@@ -17,6 +18,8 @@ pub(crate) enum Message {
     Unpark { slot: u32, generation: u32 },
     /// A socket was dropped elsewhere: forget `slot` and close the descriptor.
     Close { slot: u32, fd: OwnedFd },
+    /// Tell whoever hung the bell in `slot`, if it still is the one of `generation`.
+    Ring { slot: u32, generation: u32 },
     /// Nothing; have another look at whether anything can still wake a coroutine.
     Look,
 }
@@ -28,16 +31,21 @@ pub(crate) struct Remote {
     /// Whether the eventfd was written since the queue was last emptied.
     notified: AtomicBool,
     event: EventFd,
-    /// Unparkers in existence: while there is one, a parked coroutine may be woken from outside.
-    pub(crate) unparkers: AtomicUsize,
+    /// How many [`WayIn`]s there are.
+    ways_in: AtomicUsize,
 }
+
+/// What another thread holds that may wake a coroutine of the runtime later. While one exists, the
+/// runtime does not take its coroutines for deadlocked, and a virtual clock stands still.
+#[derive(Debug)]
+pub(crate) struct WayIn(Arc<Remote>);
 
 impl Remote {
     pub(crate) fn new() -> io::Result<(Self, Receiver<Message>)> {
         let (sender, receiver) = mpsc::channel();
         let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         let notified = AtomicBool::new(false);
-        Ok((Self { sender, notified, event, unparkers: AtomicUsize::new(0) }, receiver))
+        Ok((Self { sender, notified, event, ways_in: AtomicUsize::new(0) }, receiver))
     }
 
     /// Queues `message`. A runtime that is gone drops it, which closes what it carries.
@@ -64,6 +72,37 @@ impl Remote {
     /// To be called before the queue is emptied, so that a message sent after that notifies anew.
     pub(crate) fn clear(&self) {
         self.notified.swap(false, Ordering::SeqCst);
+    }
+
+    /// How many [`WayIn`]s there are.
+    pub(crate) fn ways_in(&self) -> usize {
+        self.ways_in.load(Ordering::SeqCst)
+    }
+}
+
+impl WayIn {
+    pub(crate) fn new(remote: Arc<Remote>) -> Self {
+        remote.ways_in.fetch_add(1, Ordering::SeqCst);
+        Self(remote)
+    }
+
+    pub(crate) fn remote(&self) -> &Remote {
+        &self.0
+    }
+}
+
+impl Clone for WayIn {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for WayIn {
+    fn drop(&mut self) {
+        if self.0.ways_in.fetch_sub(1, Ordering::SeqCst) == 1 {
+            // Without one the coroutines may be deadlocked, or a virtual clock may move on.
+            self.0.send(Message::Look);
+        }
     }
 }
 

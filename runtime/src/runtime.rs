@@ -3,15 +3,19 @@
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{Location, resume_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::blocking::{PoolSettings, Spawner};
 use crate::clock::ClockKind;
 use crate::dump::Dump;
 use crate::error::RunError;
 use crate::join::{JoinError, JoinHandle, install_panic_hook};
 use crate::lease::Lease;
+use crate::net::NamesSettings;
 use crate::overflow;
 use crate::scheduler::Scheduler;
 use crate::spawn::Builder;
@@ -41,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) seed: Option<u64>,
     pub(crate) shutdown_grace: Duration,
     pub(crate) cpu_accounting: bool,
+    pub(crate) pool: PoolSettings,
+    pub(crate) names: NamesSettings,
 }
 
 /// Settings for a [`Runtime`].
@@ -105,6 +111,18 @@ impl Runtime {
                 seed: None,
                 shutdown_grace: Duration::from_secs(5),
                 cpu_accounting: false,
+                pool: PoolSettings {
+                    threads: 32,
+                    queue: 1024,
+                    idle: Duration::from_secs(10),
+                    name: None,
+                    spawner: |builder, work| builder.spawn(work).map(drop),
+                },
+                names: NamesSettings {
+                    resolver: None,
+                    ttl: Duration::from_secs(30),
+                    failure_ttl: Duration::from_secs(2),
+                },
             },
         }
     }
@@ -296,13 +314,64 @@ impl RuntimeBuilder {
         self
     }
 
+    /// How many threads do blocking work at once: 32 by default. They are started as they are
+    /// needed. What hangs, such as a disk or a resolver, holds one for as long.
+    pub const fn blocking_threads(mut self, threads: usize) -> Self {
+        self.settings.pool.threads = threads;
+        self
+    }
+
+    /// How many blocking calls wait while all threads are busy, before callers wait for room: 1024
+    /// by default.
+    pub const fn blocking_queue(mut self, calls: usize) -> Self {
+        self.settings.pool.queue = calls;
+        self
+    }
+
+    /// After how long without work a thread for blocking work ends: 10 s by default.
+    pub const fn blocking_idle(mut self, idle: Duration) -> Self {
+        self.settings.pool.idle = idle;
+        self
+    }
+
+    /// Starts the threads for blocking work in another way, for tests in which that fails.
+    #[doc(hidden)]
+    pub const fn blocking_spawner(mut self, spawner: Spawner) -> Self {
+        self.settings.pool.spawner = spawner;
+        self
+    }
+
+    /// How long [`net::resolve`](crate::net::resolve()) keeps addresses and how long failures: 30 s
+    /// and 2 s by default; zero for not at all.
+    pub const fn resolve_ttl(mut self, addresses: Duration, failures: Duration) -> Self {
+        self.settings.names.ttl = addresses;
+        self.settings.names.failure_ttl = failures;
+        self
+    }
+
+    /// What looks names up, on a thread for blocking work, instead of the system's resolver. It gets
+    /// the name in lower case.
+    pub fn resolver(
+        mut self,
+        resolver: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.names.resolver = Some(Arc::new(resolver));
+        self
+    }
+
     /// Makes the runtime.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for a stack size out of range (128 KiB to 1 GiB), or what the system says
+    /// `InvalidInput` for a stack size out of range (128 KiB to 1 GiB) and for no thread at all for
+    /// blocking work, or what the system says
     /// when it gives no epoll or eventfd descriptor.
-    pub fn build(self) -> io::Result<Runtime> {
+    pub fn build(mut self) -> io::Result<Runtime> {
+        if self.settings.pool.threads == 0 {
+            let text = "blocking_threads is 0: names, files and blocking calls need a thread";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        self.settings.pool.name.clone_from(&self.name);
         install_panic_hook();
         overflow::install()?;
         let lease = Lease::new(Scheduler::new(&self.settings)?);

@@ -9,17 +9,21 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::AsFd;
 use std::panic::Location;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use crate::bell::Bells;
+use crate::blocking::Pool;
 use crate::clock::{Clock, ClockKind, NEVER, Nanos, nanos};
 use crate::coroutine::{Arena, Outcome, State, TaskRef};
 use crate::deadlines::Deadlines;
 use crate::dump::Dump;
 use crate::error::RunError;
+use crate::net::Names;
 use crate::poller::Poller;
 use crate::remote::{Message, Remote};
 use crate::run_queue::RunQueue;
@@ -38,9 +42,9 @@ const IO_COST: i32 = 4;
 /// It also ends when the clock, read after each share, shows that it took so long.
 const RUN_TIME: Nanos = 500_000;
 
-/// What so many runnable coroutines need is taken for being in the cache, if they ran lately: 3 to 5
-/// lines each, of 512 or more. Fetching it again would cost 1.5 ns a switch.
-const IN_CACHE: usize = 128;
+/// What so many runnable coroutines need is taken for being in the cache, if they ran lately. Fetching
+/// it again would cost 1.5 ns a switch.
+const IN_CACHE: usize = 16;
 
 /// Free stacks that an idle turn trims at most: about 200 µs.
 const TRIM_SLICE: usize = 64;
@@ -96,6 +100,10 @@ pub(crate) struct Scheduler {
     forks: usize,
     /// Where the outermost `no_suspend` guard in force was taken, and how many there are.
     suspension_forbidden: Cell<Option<(&'static Location<'static>, u32)>>,
+
+    pub(crate) bells: Rc<Bells>,
+    pub(crate) pool: Box<Pool>,
+    pub(crate) names: Box<Names>,
 }
 
 /// Why a running loop stopped.
@@ -113,6 +121,8 @@ impl Scheduler {
         let poller = Poller::new(remote.as_fd())?;
         let mut stacks = StackPool::new(settings.guard, settings.stack_retain);
         stacks.check(settings.stack_size)?;
+        let remote = Arc::new(remote);
+        let bells = Bells::new(Arc::clone(&remote));
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
@@ -126,7 +136,7 @@ impl Scheduler {
             clock: Clock::new(settings.clock),
             deadlines: Deadlines::new(settings.timer_slack),
             poller,
-            remote: Arc::new(remote),
+            remote,
             messages,
             arena: Arena::new(),
             stacks: RefCell::new(stacks),
@@ -140,6 +150,9 @@ impl Scheduler {
             ending: Cell::new(false),
             forks: FORKS.load(Ordering::Relaxed),
             suspension_forbidden: Cell::new(None),
+            pool: Box::new(Pool::new(settings.pool.clone(), Rc::clone(&bells))),
+            names: Box::new(Names::new(settings.names.clone())),
+            bells,
         })
     }
 
@@ -466,7 +479,7 @@ impl Scheduler {
         }
         let until_due = match (self.clock.kind, self.next_due()) {
             (_, None) => None,
-            (ClockKind::Virtual, Some(due)) if self.unparkers() == 0 => {
+            (ClockKind::Virtual, Some(due)) if self.expected() == 0 => {
                 let max = max_wait.map_or(NEVER, nanos);
                 self.clock.jump(due.min(self.clock.now().saturating_add(max)));
                 return Some(Duration::ZERO);
@@ -492,6 +505,9 @@ impl Scheduler {
             match message {
                 Message::Unpark { slot, generation } => self.unpark(slot, generation),
                 Message::Close { slot, fd } => self.poller.remove(slot, fd.as_fd()),
+                Message::Ring { slot, generation } => {
+                    self.bells.ring(slot, generation, &self.clock);
+                }
                 Message::Look => {}
             }
         }
@@ -509,8 +525,9 @@ impl Scheduler {
         }
     }
 
-    fn unparkers(&self) -> usize {
-        self.remote.unparkers.load(Ordering::SeqCst)
+    /// How much can come from other threads: who may be woken by them, and who waits for the pool.
+    fn expected(&self) -> usize {
+        self.remote.ways_in() + self.pool.waiting()
     }
 
     // The life of the whole.
@@ -530,7 +547,7 @@ impl Scheduler {
         let wakeable = self.is_runnable()
             || !self.deadlines.is_empty()
             || self.poller.waiting() > 0
-            || self.unparkers() > 0
+            || self.expected() > 0
             // A last unparker may have been used just before it was dropped.
             || self.is_runnable();
         if wakeable { Stuck::No } else { Stuck::Yes }
@@ -580,10 +597,16 @@ impl Scheduler {
         while self.urgent.pop().is_some() {}
         self.live.set(0);
         self.deadlines.clear();
+        self.pool.abandon();
     }
 
     /// Makes every block forget this scheduler, which is about to be freed.
     pub(crate) fn retire(&self) {
+        if self.check_fork().is_ok() {
+            // In a forked child another thread's locks may stay locked for ever.
+            self.bells.end();
+            self.pool.stop();
+        }
         self.arena.tasks().iter().for_each(|task| task.scheduler.set(None));
         self.arena.free();
     }
@@ -633,6 +656,9 @@ impl Scheduler {
             timers: self.deadlines.entries(),
             stacks_in_use: stacks.in_use(),
             stacks_pooled: stacks.pooled(),
+            pool_threads: self.pool.threads(),
+            pool_jobs: self.pool.jobs(),
+            bells: self.bells.count(),
             turn_times: self.counters.turn_times(),
         }
     }

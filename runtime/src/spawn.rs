@@ -29,10 +29,36 @@ where
     F: FnOnce() -> T + 'static,
     T: 'static,
 {
-    match Builder::new().spawn(f) {
+    let started = match Scheduler::current() {
+        Some(scheduler) => start(scheduler, None, Location::caller(), f),
+        None => Err(outside()),
+    };
+    match started {
         Ok(handle) => handle,
         Err(error) => panic!("cannot spawn a coroutine: {error}"),
     }
+}
+
+/// Starts a coroutine with neither name nor span.
+fn start<F, T>(
+    scheduler: &'static Scheduler,
+    stack_size: Option<usize>,
+    spawned_at: &'static Location<'static>,
+    f: F,
+) -> io::Result<JoinHandle<T>>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    let locals = local::inherited(scheduler);
+    let (task, stack) = scheduler.prepare(stack_size, spawned_at)?;
+    if locals.is_some() {
+        task.locals.set(locals);
+    }
+    let handle = JoinHandle::new(task);
+    begin(task, stack, f);
+    scheduler.launch(task);
+    Ok(handle)
 }
 
 /// What a coroutine gets besides its function.
@@ -96,21 +122,17 @@ impl Builder {
         F: FnOnce() -> T + 'static,
         T: 'static,
     {
-        let locals = local::inherited(scheduler);
-        let (task, stack) = scheduler.prepare(self.stack_size, spawned_at)?;
+        let handle = match self.span {
+            None => start(scheduler, self.stack_size, spawned_at, f)?,
+            span => start(scheduler, self.stack_size, spawned_at, move || {
+                trace::enter_for_life(span);
+                f()
+            })?,
+        };
         if self.name.is_some() {
-            task.name.replace(self.name);
+            // The coroutine has not run yet.
+            handle.task().name.replace(self.name);
         }
-        if locals.is_some() {
-            task.locals.set(locals);
-        }
-        let handle = JoinHandle::new(task);
-        let span = self.span;
-        begin(task, stack, move || {
-            trace::enter_for_life(span);
-            f()
-        });
-        scheduler.launch(task);
         Ok(handle)
     }
 }

@@ -7,7 +7,7 @@
 //!   region (128 MiB, MAP_NORESERVE)
 //!   ├───────────── stack 0 ─────────────┼───────────── stack 1 ─────────────┼─ …
 //!   │ guard 64 KiB │ usable             │ guard 64 KiB │ usable             │
-//!   ^ limit        ^ floor          top ^ (less a colour of up to 2 KiB)
+//!   ^ limit        ^ floor          top ^
 //! ```
 //!
 //! The guard is 64 KiB and not one page, because C code is often built without stack probes and
@@ -70,7 +70,7 @@ pub enum GuardKind {
 /// One stack, ready for a coroutine.
 #[derive(Debug)]
 pub(crate) struct Stack {
-    /// The highest address, coloured.
+    /// The highest address.
     top: StackPointer,
     /// The base-two logarithm of the size.
     class: u32,
@@ -320,9 +320,7 @@ impl StackPool {
             ptr::without_provenance_mut(limit + GUARD),
             size - GUARD,
         ));
-        // Tops at the same offset in each stack would compete for the same cache sets.
-        let colour = (end >> class.class).wrapping_mul(0x9E37_79B9) >> 7 & 31;
-        let top = NonZeroUsize::new(end - colour * 64).expect("no region ends at address 0");
+        let top = NonZeroUsize::new(end).expect("no region ends at address 0");
         Ok(Stack { top, class: class.class })
     }
 }

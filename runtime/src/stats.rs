@@ -34,6 +34,13 @@ pub struct Stats {
     pub stacks_in_use: usize,
     /// Stacks that wait to be used again.
     pub stacks_pooled: usize,
+    /// Threads for blocking work.
+    pub pool_threads: usize,
+    /// Blocking calls that wait for a thread or run on one, those that nobody waits for included.
+    pub pool_jobs: usize,
+    /// Places where other threads may wake coroutines: blocking calls that are waited for, and
+    /// channels from other threads.
+    pub bells: usize,
     /// How long the running parts of turns took.
     pub turn_times: TurnTimes,
 }

@@ -1,12 +1,11 @@
 //! Waking a coroutine from any thread.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::clock::{NEVER, Nanos};
 use crate::error::WaitError;
-use crate::remote::{Message, Remote};
+use crate::remote::{Message, WayIn};
 use crate::wait::{self, Here, WaitingFor};
 
 /// Wakes one coroutine out of [`park`], from any thread.
@@ -15,9 +14,9 @@ use crate::wait::{self, Here, WaitingFor};
 /// before that changes nothing. A burst of them, over any number of coroutines, costs the thread
 /// of the runtime one wake-up. While an unparker exists the runtime does not take its coroutines
 /// for deadlocked, and a virtual clock stands still.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Unparker {
-    remote: Arc<Remote>,
+    way_in: WayIn,
     slot: u32,
     generation: u32,
 }
@@ -27,33 +26,15 @@ impl Unparker {
     #[must_use]
     pub fn for_current() -> Option<Self> {
         let here = Here::running()?;
-        let remote = Arc::clone(&here.scheduler.remote);
-        Some(Self::new(remote, here.task.slot.get(), here.task.generation.get()))
+        let way_in = WayIn::new(Arc::clone(&here.scheduler.remote));
+        let task = here.task;
+        Some(Self { way_in, slot: task.slot.get(), generation: task.generation.get() })
     }
 
     /// Gives the coroutine its permit. When the coroutine has ended, nothing happens.
     pub fn unpark(&self) {
-        self.remote.send(Message::Unpark { slot: self.slot, generation: self.generation });
-    }
-
-    fn new(remote: Arc<Remote>, slot: u32, generation: u32) -> Self {
-        remote.unparkers.fetch_add(1, Ordering::SeqCst);
-        Self { remote, slot, generation }
-    }
-}
-
-impl Clone for Unparker {
-    fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.remote), self.slot, self.generation)
-    }
-}
-
-impl Drop for Unparker {
-    fn drop(&mut self) {
-        if self.remote.unparkers.fetch_sub(1, Ordering::SeqCst) == 1 {
-            // Without unparkers the coroutines may be deadlocked, or a virtual clock may move on.
-            self.remote.send(Message::Look);
-        }
+        let (slot, generation) = (self.slot, self.generation);
+        self.way_in.remote().send(Message::Unpark { slot, generation });
     }
 }
 

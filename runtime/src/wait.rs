@@ -71,6 +71,9 @@ pub(crate) enum WaitingFor {
     JoinElsewhere,
     Scope,
     Permit,
+    /// Another thread to do a job, or to have room for one.
+    Pool,
+    Resolve,
     ProcessSignal,
     Select,
 }
@@ -468,6 +471,8 @@ impl WaitingFor {
             Self::JoinElsewhere => "a coroutine of another runtime to end",
             Self::Scope => "its scope's coroutines to end",
             Self::Permit => "unpark",
+            Self::Pool => "the pool",
+            Self::Resolve => "a name to be resolved",
             Self::ProcessSignal => "a signal of the process",
             Self::Select => "one of several events",
             Self::Fd(_, Direction::Read) => "a descriptor to be readable",

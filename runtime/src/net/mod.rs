@@ -5,7 +5,9 @@
 
 mod accept;
 mod addr;
+mod connect;
 mod mmsg;
+mod resolve;
 mod stream;
 mod tcp;
 mod udp;
@@ -13,9 +15,12 @@ mod unix;
 
 pub use crate::fd::{Closed, Interest, NetFd, Ready, poll_many};
 pub use accept::ListenOptions;
-pub use addr::ToAddr;
+pub use addr::{Target, ToAddr};
 pub use mmsg::{Ecn, RecvMeta, Transmit};
+pub use resolve::resolve;
 pub use stream::Incomplete;
 pub use tcp::{TcpListener, TcpStream};
 pub use udp::UdpSocket;
 pub use unix::{UnixListener, UnixStream};
+
+pub(crate) use resolve::{Names, NamesSettings};

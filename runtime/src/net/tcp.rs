@@ -10,9 +10,10 @@ use socket2::{Domain, Protocol, SockRef, Type};
 
 use crate::fd::{Interest, NetFd};
 use crate::net::accept::{self, ListenOptions, named};
-use crate::net::addr::ToAddr;
-use crate::net::stream::{impl_stream, take_error};
-use crate::wait::Direction;
+use crate::net::addr::{Target, ToAddr};
+use crate::net::connect;
+use crate::net::stream::impl_stream;
+use crate::wait::{Direction, Here};
 
 /// A TCP connection.
 #[derive(Clone, Debug)]
@@ -99,40 +100,54 @@ impl TcpListener {
 }
 
 impl TcpStream {
-    /// Connects to `address`.
+    /// Connects to `address`: an address, or a host and a port.
+    ///
+    /// Of a host that has several addresses those of both families are tried in turns, 250 ms after
+    /// each other or as soon as one fails, and the first that answers is taken (RFC 8305); see
+    /// [`resolve`](crate::net::resolve()) for how the name is looked up.
     ///
     /// # Suspends
     ///
-    /// Until the peer answers, a deadline passes or the coroutine is cancelled.
+    /// Until the name is resolved and the peer answers, a deadline passes or the coroutine is
+    /// cancelled.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for an address that is not one; [`Cancelled`](crate::Cancelled) and
-    /// [`TimedOut`](crate::TimedOut) inside the error; `Unsupported` outside a runtime; and what
-    /// the system reports, with the address named.
+    /// `InvalidInput` for text that cannot be an address or a host;
+    /// [`Cancelled`](crate::Cancelled) and [`TimedOut`](crate::TimedOut) inside the error;
+    /// `Unsupported` outside a runtime; and what the resolver or the system reports, with the host
+    /// and each address that was tried named.
     pub fn connect(address: impl ToAddr) -> io::Result<Self> {
-        let address = address.to_addr()?;
-        let here = crate::wait::enter()?;
-        here.scheduler.count_io(here);
-        let failed = |error: io::Error| named(&error, "connect to", address);
-        let socket =
-            accept::socket(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
-                .map_err(failed)?;
-        let stream = Self { fd: NetFd::from_nonblocking(socket.into())? };
-        let pending = match SockRef::from(&stream.fd.as_fd()).connect(&address.into()) {
-            Ok(()) => false,
-            Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => true,
-            // Interrupted or not, the connection goes on being made (connect(2)).
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
-            Err(error) => return Err(failed(error)),
+        let address = match address.target()? {
+            Target::Addr(address) => address,
+            Target::Name { host, port } => return connect::connect(host, port),
         };
-        if pending {
+        let here = crate::wait::enter()?;
+        let failed = |error: io::Error| named(&error, "connect to", address);
+        let (stream, is_pending) = Self::begin(here, address).map_err(failed)?;
+        if is_pending {
             stream.fd.poll(Interest::Writable, None)?;
-            if let Some(error) = take_error(&stream.fd)? {
+            if let Some(error) = stream.take_error()? {
                 return Err(failed(error));
             }
         }
         Ok(stream)
+    }
+
+    /// Begins to connect; the result also tells whether that is still under way.
+    pub(super) fn begin(here: Here, address: SocketAddr) -> io::Result<(Self, bool)> {
+        here.scheduler.count_io(here);
+        let socket =
+            accept::socket(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let stream = Self { fd: NetFd::from_nonblocking(socket.into())? };
+        let is_pending = match SockRef::from(&stream.fd.as_fd()).connect(&address.into()) {
+            Ok(()) => false,
+            Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => true,
+            // Interrupted or not, the connection goes on being made (connect(2)).
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+            Err(error) => return Err(error),
+        };
+        Ok((stream, is_pending))
     }
 
     /// The peer's address.

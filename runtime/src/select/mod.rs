@@ -59,6 +59,7 @@ pub use source::{
 /// | source | ready when | gives |
 /// |---|---|---|
 /// | [`Receiver::receiving`](crate::sync::channel::Receiver::receiving) | a message is there, or the channel is closed | `Result<T, RecvError>` |
+/// | [`RemoteReceiver::receiving`](crate::sync::channel::RemoteReceiver::receiving) | the same, from any thread | `Result<T, RecvError>` |
 /// | [`Sender::sending`](crate::sync::channel::Sender::sending) | there is room, or the channel is closed | `Result<(), SendError<T>>` |
 /// | [`JoinHandle::ending`](crate::JoinHandle::ending) | the coroutine has ended | `Result<T, JoinError>` |
 /// | [`Event::becoming_set`](crate::sync::Event::becoming_set), [`WaitGroup::finishing`](crate::sync::WaitGroup::finishing), [`Cond::being_signalled`](crate::sync::Cond::being_signalled) | as their waits | `()` |

@@ -5,7 +5,7 @@
 //! So a coroutine leaves its spans when it suspends and enters them again when it is resumed. The
 //! runtime knows of those that were entered by [`in_span`] or given by
 //! [`Builder::span`](crate::Builder::span), and of all others, such as those of `span.enter()` and
-//! `#[instrument]`, when the subscriber has a [`SpanLayer`], which the feature `tracing-subscriber`
+//! `#[instrument]`, when the subscriber has a `SpanLayer`, which the feature `tracing-subscriber`
 //! brings. Without that layer, let no such guard live across a call that suspends.
 //!
 //! ```
@@ -91,10 +91,8 @@ impl<'a> Inside<'a> {
         let guard = Some(span.enter());
         let is_ours = COUNT.get() == before;
         if is_ours {
-            // The caller keeps the span, so it needs no hold.
             span.with_subscriber(|(id, dispatch)| {
-                Entered { id: id.clone(), hold: None, dispatch: dispatch.clone(), by: BY_US }
-                    .push();
+                Entered::new(id, dispatch.clone(), BY_US).push();
             });
         }
         Self { span, guard, is_ours }
@@ -116,7 +114,8 @@ impl Drop for Inside<'_> {
 #[derive(Debug)]
 struct Entered {
     id: Id,
-    /// A further reference to the span, so that it stays open where its guard was forgotten.
+    /// A further reference to the span. One that was left once has it, so that it is still open
+    /// when it is entered again, even where its guard was forgotten.
     hold: Option<Id>,
     dispatch: Dispatch,
     /// Who told of the span: the address of a layer, or `BY_US`. Subscribers number their spans
@@ -127,6 +126,10 @@ struct Entered {
 const BY_US: usize = 0;
 
 impl Entered {
+    fn new(id: &Id, dispatch: Dispatch, by: usize) -> Self {
+        Self { id: id.clone(), hold: None, dispatch, by }
+    }
+
     fn push(self) {
         // A span that is entered while the thread ends is nobody's.
         let _ended = ENTERED.try_with(|entered| {
@@ -149,6 +152,14 @@ impl Entered {
         taken.ok().flatten()
     }
 
+    fn leave(&mut self) {
+        // `in_span` itself keeps its span for as long.
+        if self.hold.is_none() && self.by != BY_US {
+            self.hold = Some(self.dispatch.clone_span(&self.id));
+        }
+        self.dispatch.exit(&self.id);
+    }
+
     /// Gives up the hold, which may close the span. A destructor would do so at the end of the
     /// thread too, where a subscriber may be unable to hear of it.
     fn let_go(mut self) {
@@ -165,11 +176,11 @@ struct Left(Vec<Entered>);
 impl Left {
     /// Leaves all spans that the running code has entered.
     fn all() -> Self {
-        let spans = ENTERED.try_with(RefCell::take).unwrap_or_default();
+        let mut spans = ENTERED.try_with(RefCell::take).unwrap_or_default();
         COUNT.set(0);
         SWITCHING.set(true);
-        for span in spans.iter().rev() {
-            tell(|| span.dispatch.exit(&span.id));
+        for span in spans.iter_mut().rev() {
+            tell(|| span.leave());
         }
         SWITCHING.set(false);
         Self(spans)
@@ -226,11 +237,15 @@ pub(crate) fn enter_for_life(span: Option<Span>) {
 fn enter_to_stay(span: &Span) {
     span.with_subscriber(|(id, dispatch)| {
         let before = COUNT.get();
+        let hold = dispatch.clone_span(id);
         dispatch.enter(id);
         if COUNT.get() == before {
-            let hold = Some(dispatch.clone_span(id));
-            Entered { id: id.clone(), hold, dispatch: dispatch.clone(), by: BY_US }.push();
+            Entered::new(id, dispatch.clone(), BY_US).push();
         }
+        ENTERED.with_borrow_mut(|entered| {
+            let innermost = entered.last_mut().expect("it was entered just now");
+            innermost.hold = Some(hold);
+        });
     });
 }
 

@@ -1,5 +1,5 @@
-//! Channels: queues of messages between coroutines, any number on either side, and one for a single
-//! message.
+//! Channels: queues of messages between coroutines, any number on either side, one for a single
+//! message, and one into the runtime from any thread.
 //!
 //! A message never gets lost on the way: sending that fails gives it back, receiving that fails
 //! leaves it in the channel. Messages of one sender arrive in the order in which they were sent;
@@ -10,11 +10,13 @@
 
 mod oneshot;
 mod receiver;
+mod remote;
 mod sender;
 mod shared;
 
 pub use oneshot::{OneshotReceiver, OneshotSender, ReceivingOne, oneshot};
 pub use receiver::{IntoIter, Iter, Receiver, Receiving, RecvError, TryRecvError};
+pub use remote::{RemoteReceiver, RemoteReceiving, RemoteSender, remote};
 pub use sender::{SendError, Sender, Sending, TrySendError};
 
 use shared::Shared;
