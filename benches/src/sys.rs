@@ -176,7 +176,7 @@ const PERF_TYPE_TRACEPOINT: u64 = 2;
 pub(crate) struct StackRegion;
 
 impl StackRegion {
-    /// Maps `count` stacks; their tops are coloured as the runtime colours its own (64 B x 32).
+    /// Maps `count` stacks; their tops are spread over 32 cache lines, which does them good.
     pub(crate) fn slots(count: usize) -> io::Result<Vec<StackSlot>> {
         let len = count * SLOT_BYTES;
         let protection = libc::PROT_READ | libc::PROT_WRITE;

@@ -7,14 +7,19 @@
 use std::backtrace::Backtrace;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::{self, Write as _};
 use std::os::fd::RawFd;
 use std::panic::Location;
 use std::time::Duration;
 
+use crate::blocking;
 use crate::clock::Nanos;
 use crate::coroutine::{State, TaskRef};
 use crate::error::WaitError;
+use crate::join::JoinHandle;
 use crate::scheduler::Scheduler;
+use crate::signal::{Signal, Signals};
+use crate::spawn::Builder;
 use crate::stack::GUARD;
 use crate::wait::{self, Direction, Here, WaitingFor};
 
@@ -124,6 +129,28 @@ pub fn dump() -> Result<Dump, WaitError> {
 /// As [`dump`].
 pub fn dump_with_backtraces() -> Result<Dump, WaitError> {
     Dump::take(true)
+}
+
+/// Has a dump with backtraces written to standard error whenever the process receives `signal`, by
+/// custom [`Signal::Quit`] (Ctrl-\ on a terminal), which does not end the process any more then.
+///
+/// A coroutine named `dump` does it until it is cancelled by the handle, or the runtime ends;
+/// symbols are looked up and the text is written on the pool for blocking work. While it waits,
+/// the runtime is never deadlocked: the signal may come.
+///
+/// # Errors
+///
+/// As [`Signals::new`] and [`Builder::spawn`].
+pub fn install_dump_on(signal: Signal) -> io::Result<JoinHandle<()>> {
+    let signals = Signals::new([signal])?;
+    Builder::new().name("dump").spawn(move || {
+        while let Ok(signal) = signals.recv() {
+            let Ok(dump) = dump_with_backtraces() else { return };
+            let write = move || write!(io::stderr().lock(), "dump on {signal}: {dump}");
+            // Without standard error, or without the pool, there is nobody left to tell.
+            let _written = blocking::run(write);
+        }
+    })
 }
 
 impl Dump {

@@ -88,7 +88,10 @@ mod wait;
 
 pub use cancel::{deadline, shield, timeout};
 pub use clock::ClockKind;
-pub use dump::{CoroutineInfo, CoroutineState, Dump, Trace, WaitsFor, dump, dump_with_backtraces};
+pub use dump::{
+    CoroutineInfo, CoroutineState, Dump, Trace, WaitsFor, dump, dump_with_backtraces,
+    install_dump_on,
+};
 pub use error::{Cancelled, Refused, RunError, TimedOut, WaitError, is_cancelled, timed_out};
 pub use join::{JoinError, JoinHandle, Panic};
 pub use runtime::{Outcome, Runtime, RuntimeBuilder, run};

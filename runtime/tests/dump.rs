@@ -1,11 +1,15 @@
 //! What `dump` and `stats` tell of coroutines and of the runtime.
 
+mod support;
+
 use std::cell::Cell;
 use std::io::Write;
 use std::rc::Rc;
 use std::time::Duration;
 
+use support::child;
 use thalweg_runtime::net::UnixStream;
+use thalweg_runtime::signal::Signal;
 use thalweg_runtime::sync::Cond;
 use thalweg_runtime::{
     self as rt, Builder, ClockKind, CoroutineInfo, CoroutineState, Dump, JoinHandle, Runtime,
@@ -278,4 +282,45 @@ fn statistics_count_what_happened() {
     assert_eq!(runtime.stats().live, 0);
     assert!(runtime.stats().switches > after.switches);
     assert_eq!(runtime.dump().coroutines.len(), 0);
+}
+
+#[test]
+fn a_signal_has_a_dump_written_to_standard_error_each_time() {
+    const TEST: &str = "a_signal_has_a_dump_written_to_standard_error_each_time";
+    if !child::is_child(TEST) {
+        let ended = child::run(TEST, &[]);
+        ended.assert_success();
+        assert_eq!(ended.stderr.matches("dump on SIGQUIT: 3 coroutines").count(), 2);
+        assert_eq!(ended.stderr.matches("\"parked\" waits for a timer").count(), 2);
+        assert!(ended.stderr.contains("wait_deep_inside") || ended.stderr.contains("sleep"));
+        return;
+    }
+    rt::run(|| {
+        let parked = spawn_named("parked", || rt::sleep(Duration::from_secs(3600)));
+        let dumping = rt::install_dump_on(Signal::Quit).unwrap();
+        for _ in 0..2 {
+            // The dump is written when the coroutine waits for the next signal.
+            let waits = || {
+                let dump = rt::dump().unwrap();
+                named(&dump, "dump").state
+                    == CoroutineState::Parked(WaitsFor::Other("a signal of the process"))
+            };
+            rt::timeout(Duration::from_secs(20), || {
+                while !waits() {
+                    rt::yield_now().unwrap();
+                }
+            });
+            nix::sys::signal::raise(nix::sys::signal::Signal::SIGQUIT).unwrap();
+            while waits() {
+                rt::yield_now().unwrap();
+            }
+            rt::timeout(Duration::from_secs(20), || {
+                while !waits() {
+                    rt::yield_now().unwrap();
+                }
+            });
+        }
+        dumping.cancel();
+        parked.cancel();
+    });
 }

@@ -426,6 +426,9 @@ fn coroutines_are_not_in_the_spans_of_the_thread_which_are_back_afterwards() {
             });
             wandered.unwrap();
             say("thread");
+            let (before, _) = enters_and_events();
+            runtime.block_on(|| (0..5).for_each(|_| settle())).unwrap();
+            assert_eq!(enters_and_events().0, before + 1, "not for each turn");
             let handle = runtime.spawn(|| wander(&mut Random::new(3), "", 2)).unwrap();
             while !handle.is_finished() {
                 runtime.turn(Some(Duration::from_secs(1))).unwrap();

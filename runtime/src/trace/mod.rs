@@ -152,12 +152,11 @@ impl Entered {
         taken.ok().flatten()
     }
 
-    fn leave(&mut self) {
-        // `in_span` itself keeps its span for as long.
+    /// Sees to it that the span stays open. `in_span` itself keeps its own for as long.
+    fn hold(&mut self) {
         if self.hold.is_none() && self.by != BY_US {
             self.hold = Some(self.dispatch.clone_span(&self.id));
         }
-        self.dispatch.exit(&self.id);
     }
 
     /// Gives up the hold, which may close the span. A destructor would do so at the end of the
@@ -180,7 +179,8 @@ impl Left {
         COUNT.set(0);
         SWITCHING.set(true);
         for span in spans.iter_mut().rev() {
-            tell(|| span.leave());
+            tell(|| span.hold());
+            tell(|| span.dispatch.exit(&span.id));
         }
         SWITCHING.set(false);
         Self(spans)
