@@ -998,3 +998,24 @@ fn delayed_by_others() -> Duration {
     let nanos = text.split_whitespace().nth(1).and_then(|delay| delay.parse().ok());
     Duration::from_nanos(nanos.unwrap_or(0))
 }
+
+#[test]
+#[expect(clippy::disallowed_types, reason = "sockets that another library made")]
+fn sockets_made_elsewhere_are_taken_over() {
+    rt::run(|| {
+        let made_elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = made_elsewhere.local_addr().unwrap();
+        let listener = TcpListener::from_fd(made_elsewhere.into()).unwrap();
+        let connected_elsewhere = std::net::TcpStream::connect(address).unwrap();
+        let mut client = TcpStream::from_fd(connected_elsewhere.into()).unwrap();
+        let (mut served, peer) = listener.accept().unwrap();
+        assert_eq!(peer, client.local_addr().unwrap());
+        let reader = rt::spawn(move || {
+            let mut buf = [0; 5];
+            served.read_exact(&mut buf).map(|()| buf)
+        });
+        rt::yield_now().unwrap();
+        client.write_all(b"hello").unwrap();
+        assert_eq!(&reader.join().unwrap().unwrap(), b"hello");
+    });
+}

@@ -118,11 +118,8 @@ impl Contender for Thalweg {
     }
 
     fn echo(&self, listener: TcpListener) -> Outcome {
-        // The runtime binds its own listener; the port of the one handed over is free for that.
-        let address = listener.local_addr()?;
-        drop(listener);
         block_on(move || {
-            let listener = rt::net::TcpListener::bind(address)?;
+            let listener = rt::net::TcpListener::from_fd(listener.into())?;
             loop {
                 let (connection, _peer) = listener.accept()?;
                 connection.set_nodelay(true)?;

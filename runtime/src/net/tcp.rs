@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -40,6 +40,15 @@ impl TcpListener {
     /// As [`ListenOptions::listen`].
     pub fn bind(address: impl ToAddr) -> io::Result<Self> {
         ListenOptions::new().listen(address)
+    }
+
+    /// Takes over a socket that listens already, from a service manager or another library, and makes it non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`NetFd::from_fd`].
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self { fd: NetFd::from_fd(fd)?, options: ListenOptions::new() })
     }
 
     /// Waits for the next connection.
@@ -148,6 +157,15 @@ impl TcpStream {
             Err(error) => return Err(error),
         };
         Ok((stream, is_pending))
+    }
+
+    /// Takes over a connection, from a service manager or another library, and makes it non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`NetFd::from_fd`].
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self { fd: NetFd::from_fd(fd)? })
     }
 
     /// The peer's address.

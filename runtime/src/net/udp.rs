@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -51,6 +51,15 @@ impl UdpSocket {
         };
         let fd = bind().map_err(|error| named(&error, "bind", address))?;
         Ok(Self { fd, features: Arc::new(OnceLock::new()) })
+    }
+
+    /// Takes over a UDP socket, from a service manager or another library, and makes it non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`NetFd::from_fd`].
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self { fd: NetFd::from_fd(fd)?, features: Arc::new(OnceLock::new()) })
     }
 
     /// Sets the peer that `send` sends to and `recv` receives from.
