@@ -47,7 +47,10 @@ pub enum JoinError {
 pub struct Panic(Box<Details>);
 
 struct Details {
-    payload: Box<dyn Any + Send>,
+    /// Never contended: the lock is what makes a panic `Sync`, and so the errors that hold it.
+    #[expect(clippy::disallowed_types, reason = "only one who owns the panic takes it")]
+    payload: std::sync::Mutex<Box<dyn Any + Send>>,
+    message: Option<String>,
     origin: Option<Origin>,
 }
 
@@ -213,23 +216,23 @@ impl Panic {
         // One that the hook saw in another coroutine was caught there; this one came from
         // `resume_unwind`, of which it is not told.
         let origin = LAST_PANIC.take().filter(|origin| Some(origin.who) == who_runs());
-        Self(Box::new(Details { payload, origin }))
+        let message = payload
+            .downcast_ref::<&str>()
+            .map(|message| (*message).to_owned())
+            .or_else(|| payload.downcast_ref::<String>().cloned());
+        Self(Box::new(Details { payload: payload.into(), message, origin }))
     }
 
     /// Panics on with what was caught.
-    pub(crate) fn resume(self) -> ! {
-        LAST_PANIC.set(self.0.origin);
-        panic::resume_unwind(self.0.payload)
+    pub(crate) fn resume(mut self) -> ! {
+        LAST_PANIC.set(self.0.origin.take());
+        panic::resume_unwind(self.into_payload())
     }
 
     /// The panic's message, if it has one.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
-        let payload = &self.0.payload;
-        payload
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        self.0.message.as_deref()
     }
 
     /// The file, line and column of the panic.
@@ -248,7 +251,8 @@ impl Panic {
     /// The value that the coroutine panicked with, for [`std::panic::resume_unwind`].
     #[must_use]
     pub fn into_payload(self) -> Box<dyn Any + Send> {
-        self.0.payload
+        // Nobody else can have held the lock, so it is not poisoned.
+        self.0.payload.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

@@ -425,3 +425,14 @@ fn short_lived_coroutines_use_the_same_stacks_and_blocks_again() {
     let counts = runtime.stats();
     assert_eq!((counts.live, counts.stacks_in_use, counts.stacks_pooled), (0, 0, 3));
 }
+
+#[test]
+fn join_errors_fit_into_the_boxes_that_errors_travel_in() {
+    fn fits<E: std::error::Error + Send + Sync + 'static>() {}
+    fits::<JoinError>();
+    let joined =
+        virtual_runtime().block_on(|| -> Result<u32, Box<dyn std::error::Error + Send + Sync>> {
+            Ok(rt::spawn(|| -> u32 { panic!("in a box") }).join()?)
+        });
+    assert!(joined.unwrap().unwrap_err().to_string().contains("in a box"));
+}
