@@ -298,24 +298,20 @@ fn a_signal_has_a_dump_written_to_standard_error_each_time() {
     rt::run(|| {
         let parked = spawn_named("parked", || rt::sleep(Duration::from_secs(3600)));
         let dumping = rt::install_dump_on(Signal::Quit).unwrap();
+        let waits = || {
+            let dump = rt::dump().unwrap();
+            let waiting = CoroutineState::Parked(WaitsFor::Other("a signal of the process"));
+            named(&dump, "dump").state == waiting
+        };
+        let events = || rt::stats().unwrap().wakeups_by_events;
+        rt::yield_now().unwrap();
+        assert!(waits());
         for _ in 0..2 {
-            // The dump is written when the coroutine waits for the next signal.
-            let waits = || {
-                let dump = rt::dump().unwrap();
-                named(&dump, "dump").state
-                    == CoroutineState::Parked(WaitsFor::Other("a signal of the process"))
-            };
-            rt::timeout(Duration::from_secs(20), || {
-                while !waits() {
-                    rt::yield_now().unwrap();
-                }
-            });
+            let before = events();
             nix::sys::signal::raise(nix::sys::signal::Signal::SIGQUIT).unwrap();
-            while waits() {
-                rt::yield_now().unwrap();
-            }
-            rt::timeout(Duration::from_secs(20), || {
-                while !waits() {
+            // The dump is written when its coroutine, once woken, waits for the next signal.
+            rt::timeout(Duration::from_secs(60), || {
+                while events() == before || !waits() {
                     rt::yield_now().unwrap();
                 }
             });
