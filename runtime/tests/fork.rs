@@ -1,4 +1,6 @@
 //! A process forked after a runtime was built: its copies are dead, and say so.
+//!
+//! Each test forks in a process of its own: a fork while another test holds a lock would never end.
 
 mod support;
 
@@ -6,6 +8,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use support::child;
 use support::native::{exit, fork, fork_here};
 use thalweg_runtime::{
     self as rt, Builder, ClockKind, Refused, RunError, Runtime, Unparker, WaitError,
@@ -26,6 +29,10 @@ fn is_forked(result: Result<(), WaitError>) -> bool {
 
 #[test]
 fn in_a_child_forked_by_a_coroutine_nothing_suspends_and_the_parent_goes_on() {
+    const TEST: &str = "in_a_child_forked_by_a_coroutine_nothing_suspends_and_the_parent_goes_on";
+    if !child::is_child(TEST) {
+        return child::run(TEST, &[]).assert_success();
+    }
     for clock in [ClockKind::Real, ClockKind::Virtual] {
         let runtime = Runtime::builder().clock(clock).build().unwrap();
         let done = runtime.block_on(|| {
@@ -57,6 +64,10 @@ fn in_a_child_forked_by_a_coroutine_nothing_suspends_and_the_parent_goes_on() {
 
 #[test]
 fn a_child_that_leaves_its_coroutine_gets_an_error_from_block_on_and_its_runtime_drops_cleanly() {
+    const TEST: &str = "a_child_that_leaves_its_coroutine_gets_an_error_from_block_on_and_its_runtime_drops_cleanly";
+    if !child::is_child(TEST) {
+        return child::run(TEST, &[]).assert_success();
+    }
     let code = fork(|| {
         let runtime = Runtime::builder().build().unwrap();
         let child = Rc::new(Cell::new(None));
@@ -87,6 +98,10 @@ fn a_child_that_leaves_its_coroutine_gets_an_error_from_block_on_and_its_runtime
 
 #[test]
 fn a_runtime_of_the_parent_is_refused_in_the_child_and_a_new_one_works() {
+    const TEST: &str = "a_runtime_of_the_parent_is_refused_in_the_child_and_a_new_one_works";
+    if !child::is_child(TEST) {
+        return child::run(TEST, &[]).assert_success();
+    }
     let runtime = Runtime::builder().build().unwrap();
     let parked = runtime.spawn(|| rt::sleep(MS)).unwrap();
     runtime.turn(Some(Duration::ZERO)).unwrap();
@@ -110,6 +125,10 @@ fn a_runtime_of_the_parent_is_refused_in_the_child_and_a_new_one_works() {
 
 #[test]
 fn a_runtime_dropped_in_the_child_leaves_the_parents_alone() {
+    const TEST: &str = "a_runtime_dropped_in_the_child_leaves_the_parents_alone";
+    if !child::is_child(TEST) {
+        return child::run(TEST, &[]).assert_success();
+    }
     let mut runtime = Some(Runtime::builder().build().unwrap());
     let parked = runtime.as_ref().unwrap().spawn(|| {
         let unparker = Unparker::for_current().unwrap();
