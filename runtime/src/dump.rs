@@ -167,6 +167,8 @@ impl Dump {
             }
             slot += 1;
             if slot % PER_CLOCK == 0 && here.scheduler.clock.refresh() >= slice_end {
+                // The rest of the turn is timers' and descriptors', not the next slice's.
+                here.scheduler.end_run();
                 wait::enter()?.reschedule();
                 slice_end = here.scheduler.clock.refresh().saturating_add(SLICE);
             }

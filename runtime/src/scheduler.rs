@@ -382,7 +382,8 @@ impl Scheduler {
         true
     }
 
-    fn end_run(&self) {
+    /// Ends the running part of the turn with the present resume, which has taken long.
+    pub(crate) fn end_run(&self) {
         self.shares_left.set(0);
         self.share_left.set(0);
     }

@@ -177,10 +177,13 @@ fn a_dump_of_many_lets_others_run_meanwhile() {
         });
         rt::yield_now().unwrap();
         let before = turns.get();
+        let turns_before = rt::stats().unwrap().turns;
         let dump = rt::dump().unwrap();
+        let scheduler_turns = rt::stats().unwrap().turns - turns_before;
         // At 1 µs a coroutine at the least, in slices of 0.5 ms.
         let slices = turns.get() - before;
         assert!(slices as usize >= count / 2000, "{slices} slices of {count}");
+        assert!(scheduler_turns >= count as u64 / 2000, "{scheduler_turns} turns for {count}");
         assert!(dump.coroutines.len() >= count);
         ticker.cancel();
         cond.broadcast();
