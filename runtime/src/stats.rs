@@ -93,7 +93,7 @@ impl Counters {
         count.set(count.get() + 1);
     }
 
-    /// Counts a turn that resumed coroutines `switches` times and took `time`.
+    /// Counts a turn whose running part took `time`.
     pub(crate) fn count_turn(&self, time: Nanos) {
         self.turns.set(self.turns.get() + 1);
         self.turn_times.borrow_mut().record(time);
