@@ -135,8 +135,9 @@ pub fn dump_with_backtraces() -> Result<Dump, WaitError> {
 /// custom [`Signal::Quit`] (Ctrl-\ on a terminal), which does not end the process any more then.
 ///
 /// A coroutine named `dump` does it until it is cancelled by the handle, or the runtime ends;
-/// symbols are looked up and the text is written on the pool for blocking work. While it waits,
-/// the runtime is never deadlocked: the signal may come.
+/// symbols are looked up and the text is written on a thread of its own, so that it is written even
+/// when all those for blocking work hang. While it waits, the runtime is never deadlocked: the
+/// signal may come.
 ///
 /// # Errors
 ///
@@ -146,9 +147,12 @@ pub fn install_dump_on(signal: Signal) -> io::Result<JoinHandle<()>> {
     Builder::new().name("dump").spawn(move || {
         while let Ok(signal) = signals.recv() {
             let Ok(dump) = dump_with_backtraces() else { return };
-            let write = move || write!(io::stderr().lock(), "dump on {signal}: {dump}");
-            // Without standard error, or without the pool, there is nobody left to tell.
-            let _written = blocking::run(write);
+            // Without standard error there is nobody left to tell.
+            let write = move || drop(write!(io::stderr().lock(), "dump on {signal}: {dump}"));
+            let Ok(here) = wait::enter() else { return };
+            if let Err(error) = blocking::run_on(here, &here.scheduler.pools.dumps, write) {
+                tracing::warn!(%error, "the dump on {signal} is not written");
+            }
         }
     })
 }

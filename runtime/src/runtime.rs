@@ -113,6 +113,7 @@ impl Runtime {
                 cpu_accounting: false,
                 pool: PoolSettings {
                     threads: 32,
+                    resolver_threads: 16,
                     queue: 1024,
                     idle: Duration::from_secs(10),
                     name: None,
@@ -315,20 +316,27 @@ impl RuntimeBuilder {
     }
 
     /// How many threads do blocking work at once: 32 by default. They are started as they are
-    /// needed. What hangs, such as a disk or a resolver, holds one for as long.
+    /// needed. What hangs, such as a disk, holds one for as long.
     pub const fn blocking_threads(mut self, threads: usize) -> Self {
         self.settings.pool.threads = threads;
         self
     }
 
+    /// How many threads look names up at once: 16 by default. They are started as they are needed.
+    /// A resolver that hangs holds one for as long, but none of those for blocking work.
+    pub const fn resolver_threads(mut self, threads: usize) -> Self {
+        self.settings.pool.resolver_threads = threads;
+        self
+    }
+
     /// How many blocking calls wait while all threads are busy, before callers wait for room: 1024
-    /// by default.
+    /// by default. As many lookups of names wait for theirs.
     pub const fn blocking_queue(mut self, calls: usize) -> Self {
         self.settings.pool.queue = calls;
         self
     }
 
-    /// After how long without work a thread for blocking work ends: 10 s by default.
+    /// After how long without work a thread for blocking work, or for names, ends: 10 s by default.
     pub const fn blocking_idle(mut self, idle: Duration) -> Self {
         self.settings.pool.idle = idle;
         self
@@ -349,7 +357,7 @@ impl RuntimeBuilder {
         self
     }
 
-    /// What looks names up, on a thread for blocking work, instead of the system's resolver. It gets
+    /// What looks names up, on a thread for that, instead of the system's resolver. It gets
     /// the name in lower case.
     pub fn resolver(
         mut self,
@@ -364,12 +372,19 @@ impl RuntimeBuilder {
     /// # Errors
     ///
     /// `InvalidInput` for a stack size out of range (128 KiB to 1 GiB) and for no thread at all for
-    /// blocking work, or what the system says
-    /// when it gives no epoll or eventfd descriptor.
+    /// blocking work or for names, or what the system says when it gives no epoll or eventfd
+    /// descriptor.
     pub fn build(mut self) -> io::Result<Runtime> {
-        if self.settings.pool.threads == 0 {
-            let text = "blocking_threads is 0: names, files and blocking calls need a thread";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        for (threads, text) in [
+            (
+                self.settings.pool.threads,
+                "blocking_threads is 0: files and blocking calls need one",
+            ),
+            (self.settings.pool.resolver_threads, "resolver_threads is 0: names need one"),
+        ] {
+            if threads == 0 {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            }
         }
         self.settings.pool.name.clone_from(&self.name);
         install_panic_hook();

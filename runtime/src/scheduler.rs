@@ -17,7 +17,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use crate::bell::Bells;
-use crate::blocking::Pool;
+use crate::blocking::Pools;
 use crate::clock::{Clock, ClockKind, NEVER, Nanos, nanos};
 use crate::coroutine::{Arena, Outcome, State, TaskRef};
 use crate::deadlines::Deadlines;
@@ -102,7 +102,7 @@ pub(crate) struct Scheduler {
     suspension_forbidden: Cell<Option<(&'static Location<'static>, u32)>>,
 
     pub(crate) bells: Rc<Bells>,
-    pub(crate) pool: Box<Pool>,
+    pub(crate) pools: Box<Pools>,
     pub(crate) names: Box<Names>,
 }
 
@@ -150,7 +150,7 @@ impl Scheduler {
             ending: Cell::new(false),
             forks: FORKS.load(Ordering::Relaxed),
             suspension_forbidden: Cell::new(None),
-            pool: Box::new(Pool::new(settings.pool.clone(), Rc::clone(&bells))),
+            pools: Box::new(Pools::new(&settings.pool, &bells)),
             names: Box::new(Names::new(settings.names.clone())),
             bells,
         })
@@ -526,9 +526,9 @@ impl Scheduler {
         }
     }
 
-    /// How much can come from other threads: who may be woken by them, and who waits for the pool.
+    /// How much can come from other threads: who may be woken by them, and who waits for a pool.
     fn expected(&self) -> usize {
-        self.remote.ways_in() + self.pool.waiting()
+        self.remote.ways_in() + self.pools.waiting()
     }
 
     // The life of the whole.
@@ -598,7 +598,7 @@ impl Scheduler {
         while self.urgent.pop().is_some() {}
         self.live.set(0);
         self.deadlines.clear();
-        self.pool.abandon();
+        self.pools.abandon();
     }
 
     /// Makes every block forget this scheduler, which is about to be freed.
@@ -606,7 +606,7 @@ impl Scheduler {
         if self.check_fork().is_ok() {
             // In a forked child another thread's locks may stay locked for ever.
             self.bells.end();
-            self.pool.stop();
+            self.pools.stop();
         }
         self.arena.tasks().iter().for_each(|task| task.scheduler.set(None));
         self.arena.free();
@@ -657,8 +657,8 @@ impl Scheduler {
             timers: self.deadlines.entries(),
             stacks_in_use: stacks.in_use(),
             stacks_pooled: stacks.pooled(),
-            pool_threads: self.pool.threads(),
-            pool_jobs: self.pool.jobs(),
+            pool_threads: self.pools.threads(),
+            pool_jobs: self.pools.jobs(),
             bells: self.bells.count(),
             turn_times: self.counters.turn_times(),
         }

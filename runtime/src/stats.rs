@@ -34,9 +34,10 @@ pub struct Stats {
     pub stacks_in_use: usize,
     /// Stacks that wait to be used again.
     pub stacks_pooled: usize,
-    /// Threads for blocking work.
+    /// Threads for blocking work, for names and for dumps.
     pub pool_threads: usize,
-    /// Blocking calls that wait for a thread or run on one, those that nobody waits for included.
+    /// Blocking calls and lookups of names that wait for a thread or run on one, those that nobody
+    /// waits for included.
     pub pool_jobs: usize,
     /// Places where other threads may wake coroutines: blocking calls that are waited for, and
     /// channels from other threads.

@@ -1,5 +1,7 @@
 //! What `dump` and `stats` tell of coroutines and of the runtime.
 
+#![expect(clippy::unwrap_used, reason = "what a helper does not get fails its test")]
+
 mod support;
 
 use std::cell::Cell;
@@ -13,7 +15,7 @@ use thalweg_runtime::signal::Signal;
 use thalweg_runtime::sync::Cond;
 use thalweg_runtime::{
     self as rt, Builder, ClockKind, CoroutineInfo, CoroutineState, Dump, JoinHandle, Runtime,
-    Trace, TurnTimes, WaitsFor,
+    Trace, TurnTimes, WaitsFor, blocking,
 };
 
 /// Large sets of coroutines are smaller where each instruction costs fifty.
@@ -287,6 +289,26 @@ fn statistics_count_what_happened() {
     assert_eq!(runtime.dump().coroutines.len(), 0);
 }
 
+/// Sends SIGQUIT, for which a dump is installed, and waits until that is written: its coroutine,
+/// once woken, waits for the next signal.
+fn have_a_dump_written() {
+    let waits = || {
+        let dump = rt::dump().unwrap();
+        let waiting = CoroutineState::Parked(WaitsFor::Other("a signal of the process"));
+        named(&dump, "dump").state == waiting
+    };
+    let events = || rt::stats().unwrap().wakeups_by_events;
+    rt::yield_now().unwrap();
+    assert!(waits());
+    let before = events();
+    nix::sys::signal::raise(nix::sys::signal::Signal::SIGQUIT).unwrap();
+    rt::timeout(Duration::from_secs(60), || {
+        while events() == before || !waits() {
+            rt::yield_now().unwrap();
+        }
+    });
+}
+
 #[test]
 fn a_signal_has_a_dump_written_to_standard_error_each_time() {
     const TEST: &str = "a_signal_has_a_dump_written_to_standard_error_each_time";
@@ -301,25 +323,33 @@ fn a_signal_has_a_dump_written_to_standard_error_each_time() {
     rt::run(|| {
         let parked = spawn_named("parked", || rt::sleep(Duration::from_secs(3600)));
         let dumping = rt::install_dump_on(Signal::Quit).unwrap();
-        let waits = || {
-            let dump = rt::dump().unwrap();
-            let waiting = CoroutineState::Parked(WaitsFor::Other("a signal of the process"));
-            named(&dump, "dump").state == waiting
-        };
-        let events = || rt::stats().unwrap().wakeups_by_events;
-        rt::yield_now().unwrap();
-        assert!(waits());
         for _ in 0..2 {
-            let before = events();
-            nix::sys::signal::raise(nix::sys::signal::Signal::SIGQUIT).unwrap();
-            // The dump is written when its coroutine, once woken, waits for the next signal.
-            rt::timeout(Duration::from_secs(60), || {
-                while events() == before || !waits() {
-                    rt::yield_now().unwrap();
-                }
-            });
+            have_a_dump_written();
         }
         dumping.cancel();
         parked.cancel();
     });
+}
+
+#[test]
+fn a_dump_on_a_signal_is_written_while_blocking_work_hangs() {
+    const TEST: &str = "a_dump_on_a_signal_is_written_while_blocking_work_hangs";
+    if !child::is_child(TEST) {
+        let ended = child::run(TEST, &[]);
+        ended.assert_success();
+        assert!(ended.stderr.contains("\"hanging\" waits for the pool"), "{}", ended.stderr);
+        return;
+    }
+    let runtime = Runtime::builder().blocking_threads(1).blocking_queue(0).build().unwrap();
+    let done = runtime.block_on(|| {
+        let (end, ends) = std::sync::mpsc::channel::<()>();
+        let hanging = spawn_named("hanging", move || blocking::run(move || ends.iter().next()));
+        rt::yield_now().unwrap();
+        let dumping = rt::install_dump_on(Signal::Quit).unwrap();
+        have_a_dump_written();
+        drop(end);
+        hanging.join().unwrap().unwrap();
+        dumping.cancel();
+    });
+    done.unwrap();
 }

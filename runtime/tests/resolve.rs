@@ -169,7 +169,7 @@ fn concurrent_lookups_of_a_name_share_one_job() {
         gone.lock().unwrap().recv().unwrap();
         Ok(ips("10.0.0.1"))
     });
-    run_on(builder.blocking_threads(1).blocking_queue(0), move || {
+    run_on(builder.resolver_threads(1).blocking_queue(0), move || {
         let askers: Vec<_> =
             (0..50).map(|port| rt::spawn(move || resolve(("name", port)))).collect();
         let cancelled = rt::spawn(|| resolve("name:1"));
@@ -211,10 +211,16 @@ fn a_deadline_is_honoured_while_the_resolver_hangs() {
 
 #[test]
 fn a_lookup_that_everybody_left_before_it_began_never_runs() {
-    let (builder, asked) = counting(|_, _| Ok(ips("127.0.0.1")));
-    run_on(builder.blocking_threads(1), move || {
-        let (end, ends) = mpsc::channel::<()>();
-        let busy = rt::spawn(move || blocking::run(move || ends.recv()));
+    let (go, gone) = mpsc::channel::<()>();
+    let gone = Mutex::new(gone);
+    let (builder, asked) = counting(move |host, _| {
+        if host == "slow" {
+            let _told_or_gone = gone.lock().unwrap().recv();
+        }
+        Ok(ips("127.0.0.1"))
+    });
+    run_on(builder.resolver_threads(1), move || {
+        let busy = rt::spawn(|| resolve("slow:1"));
         rt::yield_now()?;
         let askers = [1, 2].map(|_| rt::spawn(|| resolve("name:1")));
         rt::yield_now()?;
@@ -222,13 +228,72 @@ fn a_lookup_that_everybody_left_before_it_began_never_runs() {
             asker.cancel();
             assert!(is_cancelled(&asker.join()?.unwrap_err()));
         }
-        drop(end);
-        assert!(busy.join()?.unwrap().is_err());
-        assert_eq!(asked.load(Ordering::SeqCst), 0);
-        assert_eq!(resolve("name:1")?, addresses("127.0.0.1:1"));
+        drop(go);
+        assert_eq!(busy.join()??, addresses("127.0.0.1:1"));
         assert_eq!(asked.load(Ordering::SeqCst), 1);
+        assert_eq!(resolve("name:1")?, addresses("127.0.0.1:1"));
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
         Ok(())
     });
+}
+
+/// Goal: a resolver that hangs holds up no file, nor a disk that hangs a name. Method: as many of
+/// one kind as there may be threads and places for all kinds hang, and the other kind is done.
+#[test]
+fn names_that_hang_hold_up_no_file_and_files_that_hang_no_name() {
+    const MANY: u16 = 8;
+    let (go, gone) = mpsc::channel::<()>();
+    let gone = Mutex::new(gone);
+    let (builder, asked) = counting(move |host, _| {
+        if host.starts_with("slow") {
+            let _told_or_gone = gone.lock().unwrap().recv();
+        }
+        Ok(ips("127.0.0.1"))
+    });
+    let builder = builder.resolver_threads(2).blocking_threads(2).blocking_queue(2);
+    run_on(builder, move || {
+        let names: Vec<_> = (0..MANY)
+            .map(|n| rt::spawn(move || resolve((format!("slow-{n}").as_str(), n))))
+            .collect();
+        rt::yield_now()?;
+        assert!(!rt::fs::read("/proc/self/status")?.is_empty());
+        assert_eq!(blocking::run(|| 1)?, 1);
+        assert!(asked.load(Ordering::SeqCst) <= 2, "they take no more threads than their own");
+        assert!(names.iter().all(|name| !name.is_finished()));
+        drop(go);
+        for (n, name) in names.into_iter().enumerate() {
+            assert_eq!(name.join()??, addresses(&format!("127.0.0.1:{n}")));
+        }
+
+        let (end, ends) = mpsc::channel::<()>();
+        let ends = Arc::new(Mutex::new(ends));
+        let files: Vec<_> = (0..MANY)
+            .map(|_| {
+                let ends = Arc::clone(&ends);
+                rt::spawn(move || blocking::run(move || ends.lock().unwrap().recv().is_err()))
+            })
+            .collect();
+        rt::yield_now()?;
+        assert_eq!(resolve("name:1")?, addresses("127.0.0.1:1"));
+        assert!(files.iter().all(|file| !file.is_finished()));
+        drop(end);
+        for file in files {
+            assert!(file.join()??);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn the_threads_for_names_are_named_so_and_there_is_at_least_one() {
+    let error = Runtime::builder().resolver_threads(0).build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("resolver_threads"), "{error}");
+    let builder = Runtime::builder().name("edge").resolver(|_| {
+        assert_eq!(std::thread::current().name(), Some("edge-names-0"));
+        Ok(ips("127.0.0.1"))
+    });
+    run_on(builder, || resolve("name:1").map(drop));
 }
 
 #[test]

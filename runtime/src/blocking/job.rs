@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::pool::{Place, Ticket, Work};
+use super::pool::{Place, Pool, Ticket, Work};
 use super::{BlockingError, report};
 use crate::bell::{Bell, Hear, Ringer};
 use crate::clock::NEVER;
@@ -105,12 +105,12 @@ impl<T> Packet<T> {
 }
 
 impl<T: Send + 'static> Job<T> {
-    /// Waits for a place in front of the pool and puts `f` there.
-    pub(crate) fn submit<F>(here: Here, f: F) -> Result<Self, BlockingError>
+    /// Waits for a place in front of `pool` and puts `f` there.
+    pub(crate) fn submit<F>(here: Here, pool: &Pool, f: F) -> Result<Self, BlockingError>
     where
         F: FnOnce() -> T + Send + 'static,
     {
-        let place = here.scheduler.pool.admit(here)?;
+        let place = pool.admit(here)?;
         Self::start(here, place, f)
     }
 
@@ -129,7 +129,7 @@ impl<T: Send + 'static> Job<T> {
 
     /// Waits until the job has ended.
     pub(crate) fn wait(&self, here: Here) -> Result<(), WaitError> {
-        let _waiting = here.scheduler.pool.wait();
+        let _waiting = self.ticket.wait();
         while self.packet.is_open() {
             let result = here.wait_in(&self.ended, WaitingFor::Pool, NEVER);
             // What is there by now is given, whatever else ended the wait.

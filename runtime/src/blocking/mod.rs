@@ -1,7 +1,7 @@
 //! Work that blocks: it runs on threads beside the runtime's own, and only its caller waits.
 //!
-//! What is built on it, such as [`fs`](crate::fs) and [`net::resolve`](crate::net::resolve()), shares
-//! the threads. Work that computes for long belongs here, too, if others are not to wait for it.
+//! [`fs`](crate::fs), which is built on it, shares the threads; [`net::resolve`](crate::net::resolve())
+//! has some of its own. Work that computes for long belongs here, too, if others are not to wait for it.
 
 mod job;
 mod pool;
@@ -13,10 +13,10 @@ use std::io;
 
 use crate::error::WaitError;
 use crate::join::Panic;
-use crate::wait;
+use crate::wait::{self, Here};
 
 pub(crate) use job::{Job, Packet};
-pub(crate) use pool::{Place, Pool, PoolSettings, Spawner, Ticket};
+pub(crate) use pool::{Place, Pool, PoolSettings, Pools, Spawner, Ticket};
 
 /// Why a function that [`run`] was given has no result.
 #[derive(Debug)]
@@ -70,7 +70,16 @@ where
     T: Send + 'static,
 {
     let here = wait::enter()?;
-    let job = Job::submit(here, f)?;
+    run_on(here, &here.scheduler.pools.work, f)
+}
+
+/// Runs `f` on a thread of `pool`, as [`run`] does.
+pub(crate) fn run_on<F, T>(here: Here, pool: &Pool, f: F) -> Result<T, BlockingError>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let job = Job::submit(here, pool, f)?;
     job.wait(here)?;
     job.take()
 }

@@ -1,5 +1,6 @@
 //! The threads that jobs run on, and the queue in front of them.
 //!
+//! There are three pools of such threads, so that what hangs in one delays nothing in the others.
 //! The threads start as jobs come, up to a number, and end when they have been idle for a while or
 //! the runtime is over. Jobs that the threads have no hand free for wait in a queue; when that is
 //! full, too, callers wait for a *place* in front of it, first come first served.
@@ -35,33 +36,50 @@ pub(crate) type Work = Box<dyn FnOnce() + Send>;
 /// How a thread is started; replaced by tests.
 pub(crate) type Spawner = fn(thread::Builder, Work) -> io::Result<()>;
 
-/// What `RuntimeBuilder` collects for the pool.
+/// What `RuntimeBuilder` collects for the pools.
 #[derive(Clone, Debug)]
 pub(crate) struct PoolSettings {
     pub(crate) threads: usize,
+    /// How many threads look names up.
+    pub(crate) resolver_threads: usize,
     pub(crate) queue: usize,
     pub(crate) idle: Duration,
     pub(crate) name: Option<String>,
     pub(crate) spawner: Spawner,
 }
 
-/// The pool of one runtime; nothing is made before the first job.
+/// The pools of one runtime. What hangs in one of them, a disk or a resolver, delays nothing in the
+/// others.
+#[derive(Debug)]
+pub(crate) struct Pools {
+    /// Files, and what users have run.
+    pub(crate) work: Pool,
+    /// Lookups of names.
+    pub(crate) names: Pool,
+    /// The making of a dump's text, which is wanted most when all else hangs.
+    pub(crate) dumps: Pool,
+}
+
+/// A pool; nothing is made before the first job.
 #[derive(Debug)]
 pub(crate) struct Pool {
     settings: PoolSettings,
+    /// What its threads are for, in their names.
+    purpose: &'static str,
     bells: Rc<Bells>,
     desk: OnceCell<Rc<Desk>>,
-    /// Coroutines that wait for a place or for the end of a job.
-    waiting: Cell<usize>,
 }
 
 /// The runtime's side of a started pool.
 #[derive(Debug)]
 struct Desk {
     settings: PoolSettings,
+    purpose: &'static str,
     shared: Arc<Shared>,
     /// Coroutines that wait for a place.
     room: WaitQueue,
+    /// How many wait for a place or for the end of a job.
+    waiting: Cell<usize>,
     /// Places that were given away and are not used yet.
     promised: Cell<usize>,
     next_ticket: Cell<u64>,
@@ -113,17 +131,58 @@ pub(crate) struct Ticket {
 /// Counts a coroutine as waiting for the pool.
 pub(crate) struct Waiting<'a>(&'a Cell<usize>);
 
-impl Pool {
-    pub(crate) const fn new(settings: PoolSettings, bells: Rc<Bells>) -> Self {
-        Self { settings, bells, desk: OnceCell::new(), waiting: Cell::new(0) }
+impl Pools {
+    pub(crate) fn new(settings: &PoolSettings, bells: &Rc<Bells>) -> Self {
+        let pool = |purpose, threads| Pool {
+            settings: PoolSettings { threads, ..settings.clone() },
+            purpose,
+            bells: Rc::clone(bells),
+            desk: OnceCell::new(),
+        };
+        Self {
+            work: pool("pool", settings.threads),
+            names: pool("names", settings.resolver_threads),
+            dumps: pool("dump", 1),
+        }
     }
 
+    fn all(&self) -> [&Pool; 3] {
+        [&self.work, &self.names, &self.dumps]
+    }
+
+    /// How many coroutines wait for a pool.
+    pub(crate) fn waiting(&self) -> usize {
+        self.all().iter().map(|pool| pool.waiting()).sum()
+    }
+
+    /// How many threads there are.
+    pub(crate) fn threads(&self) -> usize {
+        self.all().iter().map(|pool| pool.threads()).sum()
+    }
+
+    /// How many jobs wait or run.
+    pub(crate) fn jobs(&self) -> usize {
+        self.all().iter().map(|pool| pool.jobs()).sum()
+    }
+
+    /// Forgets the coroutines that wait: they were left behind and will never run.
+    pub(crate) fn abandon(&self) {
+        self.all().iter().for_each(|pool| pool.abandon());
+    }
+
+    /// Drops the jobs that wait and has each thread end after the one that it runs.
+    pub(crate) fn stop(&self) {
+        self.all().iter().for_each(|pool| pool.stop());
+    }
+}
+
+impl Pool {
     /// Waits for a place in the queue.
     pub(crate) fn admit(&self, here: Here) -> Result<Place, WaitError> {
         let desk = self.desk();
         // Those who wait come first. There are some only while no place is free.
         if desk.room.first().is_some() || !desk.take_place() {
-            let _waiting = self.wait();
+            let _waiting = desk.wait();
             here.wait_in(&desk.room, WaitingFor::Pool, NEVER)?;
         }
         Ok(Place { desk: Rc::clone(desk) })
@@ -139,40 +198,29 @@ impl Pool {
         let _ticket_or_failure = place.push(Box::new(move || drop(value)));
     }
 
-    /// Counts the caller as waiting, so that a virtual clock stands still and the runtime does not
-    /// take itself for deadlocked, until the guard is dropped.
-    pub(crate) fn wait(&self) -> Waiting<'_> {
-        self.waiting.set(self.waiting.get() + 1);
-        Waiting(&self.waiting)
+    fn waiting(&self) -> usize {
+        self.desk.get().map_or(0, |desk| desk.waiting.get())
     }
 
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting.get()
-    }
-
-    /// How many threads there are.
-    pub(crate) fn threads(&self) -> usize {
+    fn threads(&self) -> usize {
         self.desk.get().map_or(0, |desk| desk.shared.lock().threads)
     }
 
-    /// How many jobs wait or run.
-    pub(crate) fn jobs(&self) -> usize {
+    fn jobs(&self) -> usize {
         self.desk.get().map_or(0, |desk| {
             let state = desk.shared.lock();
             state.queue.len() + state.running
         })
     }
 
-    /// Forgets the coroutines that wait: they were left behind and will never run.
-    pub(crate) fn abandon(&self) {
-        self.waiting.set(0);
+    fn abandon(&self) {
         if let Some(desk) = self.desk.get() {
+            desk.waiting.set(0);
             desk.promised.set(0);
         }
     }
 
-    /// Drops the jobs that wait and has each thread end after the one that it runs.
-    pub(crate) fn stop(&self) {
+    fn stop(&self) {
         let Some(desk) = self.desk.get() else { return };
         let mut state = desk.shared.lock();
         state.stopped = true;
@@ -188,6 +236,7 @@ impl Pool {
                 let bell = self.bells.hang(desk.clone());
                 Desk {
                     settings: self.settings.clone(),
+                    purpose: self.purpose,
                     shared: Arc::new(Shared {
                         state: Mutex::default(),
                         work: Condvar::new(),
@@ -195,6 +244,7 @@ impl Pool {
                         ringer: bell.ringer(),
                     }),
                     room: WaitQueue::new(),
+                    waiting: Cell::new(0),
                     promised: Cell::new(0),
                     next_ticket: Cell::new(0),
                     next_thread: Cell::new(0),
@@ -207,6 +257,11 @@ impl Pool {
 }
 
 impl Desk {
+    fn wait(&self) -> Waiting<'_> {
+        self.waiting.set(self.waiting.get() + 1);
+        Waiting(&self.waiting)
+    }
+
     /// Takes a place if one is free. If not, the next that comes free will be told of.
     fn take_place(&self) -> bool {
         let mut state = self.shared.lock();
@@ -254,7 +309,7 @@ impl Desk {
     /// there are none, the job of `ticket` is dropped.
     fn start_thread(&self, ticket: u64) -> io::Result<u64> {
         let name = self.settings.name.as_deref().unwrap_or("thalweg");
-        let name = format!("{name}-pool-{}", self.next_thread.get());
+        let name = format!("{name}-{}-{}", self.purpose, self.next_thread.get());
         self.next_thread.set(self.next_thread.get() + 1);
         let shared = Arc::clone(&self.shared);
         let work = Box::new(move || shared.serve());
@@ -303,6 +358,12 @@ impl Drop for Place {
 }
 
 impl Ticket {
+    /// Counts the caller as waiting, so that a virtual clock stands still and the runtime does not
+    /// take itself for deadlocked, until the guard is dropped.
+    pub(crate) fn wait(&self) -> Waiting<'_> {
+        self.desk.wait()
+    }
+
     /// Takes the job back, which drops it; `false` if a thread has taken it already.
     pub(crate) fn withdraw(&self) -> bool {
         let job = self.desk.shared.lock().queue.remove(&self.number);

@@ -81,7 +81,7 @@ impl ReadDir {
     fn fill(&mut self) -> io::Result<()> {
         let here = wait::enter()?;
         if let Rest::Unread(_) = self.rest {
-            let place = here.scheduler.pool.admit(here)?;
+            let place = here.scheduler.pools.work.admit(here)?;
             if let Rest::Unread(rest) = std::mem::replace(&mut self.rest, Rest::Done) {
                 self.rest = Rest::Coming(Job::start(here, place, || Batch::read(rest))?);
             }

@@ -344,7 +344,7 @@ impl Cursor {
     /// Has a thread do `f`, and keeps what it had begun when the wait is cut short.
     fn perform(&mut self, f: impl FnOnce() -> Transfer + Send + 'static) -> Transfer {
         let here = wait::enter()?;
-        let job = Job::submit(here, f)?;
+        let job = Job::submit(here, &here.scheduler.pools.work, f)?;
         if let Err(error) = job.wait(here) {
             self.unfinished = (!job.withdraw()).then_some(job);
             return Err(error.into());
@@ -357,7 +357,7 @@ impl Drop for File {
     /// Closing may block, so a thread does it; without a runtime it is done here.
     fn drop(&mut self) {
         if let (Some(file), Some(scheduler)) = (self.file.take(), Scheduler::current()) {
-            scheduler.pool.discard(file);
+            scheduler.pools.work.discard(file);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Names to addresses, by the system's resolver on the threads of the pool, with a cache.
+//! Names to addresses, by the system's resolver on threads of its own, with a cache.
 //!
 //! The resolver is `getaddrinfo(3)`, so `/etc/hosts`, `nsswitch.conf` and the order of RFC 6724 hold.
 //! It does not tell how long an answer is good for, so the cache keeps each for a time that is set
@@ -149,9 +149,9 @@ impl Names {
         lookups.get(host).filter(|lookup| lookup.expires() > now).cloned()
     }
 
-    /// Begins a lookup, once the pool has room for it.
+    /// Begins a lookup, once the pool for names has room for it.
     fn begin(&self, here: Here, host: &str) -> io::Result<Rc<Lookup>> {
-        let place = here.scheduler.pool.admit(here)?;
+        let place = here.scheduler.pools.names.admit(here)?;
         // Another coroutine may have begun one meanwhile. From here on nothing suspends.
         if let Some(lookup) = self.find(host, here.scheduler.clock.now()) {
             return Ok(lookup);
@@ -195,7 +195,7 @@ impl Names {
     /// Waits until `lookup` has its answer. The last who leaves without one takes back a lookup
     /// that no thread has begun.
     fn wait(&self, here: Here, host: &str, lookup: &Rc<Lookup>) -> Result<(), WaitError> {
-        let _waiting = here.scheduler.pool.wait();
+        let _waiting = lookup.ticket.get().map(Ticket::wait);
         lookup.askers.set(lookup.askers.get() + 1);
         let mut result = Ok(());
         while lookup.answer.get().is_none() && result.is_ok() {
