@@ -1,7 +1,9 @@
 //! What every coroutine is doing: as values for programs, as text for people.
 //!
 //! A dump is taken in slices, so that other coroutines run while one of a hundred thousand is
-//! taken; each coroutine is shown as it was when its slice was. A backtrace is taken by the parked
+//! taken; each coroutine is shown as it was when its slice was. First those that are there are
+//! listed, then they are looked at in the order of their numbers, so that nothing is left to sort
+//! or to move at the end, which no slice would have time for. A backtrace is taken by the parked
 //! coroutine itself: it is resumed, records where it is, and parks again, its wait unchanged.
 
 use std::backtrace::Backtrace;
@@ -13,7 +15,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use crate::blocking;
-use crate::clock::Nanos;
+use crate::clock::{Clock, Nanos};
 use crate::coroutine::{State, TaskRef};
 use crate::error::WaitError;
 use crate::join::JoinHandle;
@@ -23,10 +25,18 @@ use crate::spawn::Builder;
 use crate::stack::GUARD;
 use crate::wait::{self, Direction, Here, WaitingFor};
 
-/// How long a slice takes at most, about: a coroutine takes 1 to 20 µs.
+/// How long a slice takes at most, about.
 const SLICE: Nanos = 500_000;
-/// So many coroutines are looked at between two looks at the clock.
-const PER_CLOCK: u32 = 16;
+/// What a slice may spend, whatever the clock says. A unit is 0.1 µs, about.
+const BUDGET: u32 = 4096;
+/// Listing one block,
+const LIST_COST: u32 = 1;
+/// looking at one coroutine: 1 to 2 µs,
+const LOOK_COST: u32 = 16;
+/// and its backtrace: 5 to 20 µs, more when it is deep.
+const TRACE_COST: u32 = 64;
+/// What is spent between two looks at the clock.
+const PER_CLOCK: u32 = 64;
 /// What recording a backtrace needs of the stack.
 const BACKTRACE_NEEDS: usize = 24 * 1024;
 
@@ -34,7 +44,8 @@ const BACKTRACE_NEEDS: usize = 24 * 1024;
 ///
 /// The text that [`fmt::Display`] makes has a line for each. With backtraces it looks up symbols,
 /// which reads the debugging information of the program and blocks the thread for as long: a dump
-/// is `Send`, so make the text elsewhere while media flows.
+/// is `Send`, so make the text elsewhere while media flows. Dropping a hundred thousand backtraces
+/// takes tens of milliseconds; drop them there, too.
 #[derive(Debug)]
 pub struct Dump {
     /// In the order they were spawned.
@@ -105,7 +116,8 @@ pub enum Trace {
     StackTooFull,
 }
 
-/// Lists every coroutine of the runtime that the caller runs on.
+/// Lists every coroutine of the runtime that the caller runs on, except those that start or end
+/// meanwhile.
 ///
 /// # Suspends
 ///
@@ -160,25 +172,20 @@ pub fn install_dump_on(signal: Signal) -> io::Result<JoinHandle<()>> {
 impl Dump {
     fn take(backtraces: bool) -> Result<Self, WaitError> {
         let here = wait::enter()?;
-        let mut coroutines = Vec::new();
-        let mut slice_end = here.scheduler.clock.refresh().saturating_add(SLICE);
-        let mut slot = 0;
-        // Blocks are never taken away, and one that changes hands is shown as it is then.
-        while slot < here.scheduler.arena.len() {
-            let task = here.scheduler.arena.at(slot);
-            if matches!(task.state.get(), State::Runnable | State::Parked) {
-                coroutines.push(CoroutineInfo::new(here.scheduler, task, Some(here), backtraces));
-            }
-            slot += 1;
-            if slot % PER_CLOCK == 0 && here.scheduler.clock.refresh() >= slice_end {
-                // The rest of the turn is timers' and descriptors', not the next slice's.
-                here.scheduler.end_run();
-                wait::enter()?.reschedule();
-                slice_end = here.scheduler.clock.refresh().saturating_add(SLICE);
+        let mut taking = Taking::begin(here, backtraces);
+        while !taking.slice(here) {
+            // The rest of the turn is timers' and descriptors', not the next slice's.
+            here.scheduler.end_run();
+            match wait::enter() {
+                Ok(here) => here.reschedule(),
+                Err(error) => {
+                    // Dropping it takes longer than a slice.
+                    here.scheduler.pools.dumps.discard(taking);
+                    return Err(error);
+                }
             }
         }
-        coroutines.sort_unstable_by_key(|coroutine| coroutine.id);
-        Ok(Self { coroutines })
+        Ok(Self { coroutines: taking.coroutines })
     }
 
     /// Lists the coroutines of a runtime that is not in a turn.
@@ -200,6 +207,98 @@ impl Dump {
         }
         lines.extend(rest.iter().map(|(state, count)| format!("  {count} more: {state}\n")));
         lines.concat()
+    }
+}
+
+/// A dump that is being taken.
+struct Taking {
+    backtraces: bool,
+    /// The blocks that there were when it began, and the one to list next.
+    blocks: u32,
+    next: u32,
+    /// The coroutines that were listed and not looked at yet, by their numbers, and their blocks.
+    listed: BTreeMap<u64, u32>,
+    coroutines: Vec<CoroutineInfo>,
+}
+
+impl Taking {
+    fn begin(here: Here, backtraces: bool) -> Self {
+        let blocks = here.scheduler.arena.len();
+        Self { backtraces, blocks, next: 0, listed: BTreeMap::new(), coroutines: Vec::new() }
+    }
+
+    /// Goes on for one slice; `true` when all is done.
+    fn slice(&mut self, here: Here) -> bool {
+        let mut slice = Slice::begin(&here.scheduler.clock);
+        // Blocks are never taken away, and one that changes hands is shown as it is then.
+        while self.next < self.blocks {
+            if slice.is_over() {
+                return false;
+            }
+            self.list(here.scheduler.arena.at(self.next));
+            self.next += 1;
+            slice.spend(LIST_COST);
+            if self.next == self.blocks {
+                // Growing later would move all that is there in one go.
+                self.coroutines.reserve_exact(self.listed.len());
+            }
+        }
+        while let Some((&id, &slot)) = self.listed.first_key_value() {
+            if slice.is_over() {
+                return false;
+            }
+            self.listed.pop_first();
+            slice.spend(self.look(here, id, slot));
+        }
+        true
+    }
+
+    fn list(&mut self, task: TaskRef) {
+        if matches!(task.state.get(), State::Runnable | State::Parked) {
+            self.listed.insert(task.id.get(), task.slot.get());
+        }
+    }
+
+    /// Looks at a coroutine, unless it has ended meanwhile; the result is what that costs.
+    fn look(&mut self, here: Here, id: u64, slot: u32) -> u32 {
+        let task = here.scheduler.arena.at(slot);
+        let is_there = matches!(task.state.get(), State::Runnable | State::Parked);
+        if !is_there || task.id.get() != id {
+            return LIST_COST;
+        }
+        let info = CoroutineInfo::new(here.scheduler, task, Some(here), self.backtraces);
+        let cost = if info.backtrace.is_some() { LOOK_COST + TRACE_COST } else { LOOK_COST };
+        self.coroutines.push(info);
+        cost
+    }
+}
+
+/// What a slice has left to spend.
+struct Slice<'a> {
+    clock: &'a Clock,
+    end: Nanos,
+    left: u32,
+    /// What may be spent before the clock is looked at.
+    unclocked: u32,
+}
+
+impl<'a> Slice<'a> {
+    fn begin(clock: &'a Clock) -> Self {
+        let end = clock.refresh().saturating_add(SLICE);
+        Self { clock, end, left: BUDGET, unclocked: PER_CLOCK }
+    }
+
+    const fn spend(&mut self, cost: u32) {
+        self.left = self.left.saturating_sub(cost);
+        self.unclocked = self.unclocked.saturating_sub(cost);
+    }
+
+    fn is_over(&mut self) -> bool {
+        if self.unclocked == 0 {
+            self.unclocked = PER_CLOCK;
+            return self.left == 0 || self.clock.refresh() >= self.end;
+        }
+        self.left == 0
     }
 }
 
@@ -325,5 +424,63 @@ impl fmt::Display for Trace {
         let text = backtrace.to_string();
         let root = |line: &&str| !line.contains("corosensei::coroutine::");
         text.lines().take_while(root).try_for_each(|line| writeln!(f, "    {line}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::runtime::Runtime;
+    use crate::sync::Cond;
+    use crate::{ClockKind, spawn, yield_now};
+
+    /// Goal: no slice does more than it may, nor anything that depends on how many coroutines there
+    /// are. Method: on a clock that stands still only the budget ends a slice, and each is counted.
+    #[test]
+    fn no_slice_of_a_dump_does_more_than_its_share() {
+        const COUNT: usize = 3000;
+        let runtime = Runtime::builder().clock(ClockKind::Virtual).build().expect("it can be had");
+        let result = runtime.block_on(|| {
+            let cond = Rc::new(Cond::new());
+            let wait = || {
+                let cond = Rc::clone(&cond);
+                spawn(move || cond.wait())
+            };
+            let mut handles: Vec<_> = (0..COUNT).map(|_| wait()).collect();
+            yield_now()?;
+            // Blocks change hands, so that their order is not that of the numbers.
+            let ending: Vec<_> = handles.drain(..COUNT / 2).rev().collect();
+            ending.iter().for_each(JoinHandle::cancel);
+            yield_now()?;
+            drop(ending);
+            handles.extend((0..COUNT / 2).map(|_| wait()));
+            yield_now()?;
+            for (backtraces, most) in [(false, BUDGET / LOOK_COST), (true, BUDGET / TRACE_COST)] {
+                count_slices(backtraces, most as usize + 1, COUNT);
+            }
+            cond.broadcast();
+            Ok::<_, WaitError>(())
+        });
+        result.expect("it runs to its end").expect("nobody cancels it");
+    }
+
+    fn count_slices(backtraces: bool, most: usize, count: usize) {
+        let here = wait::enter().expect("nobody cancels it");
+        let mut taking = Taking::begin(here, backtraces);
+        let mut room = 0;
+        let mut done = false;
+        while !done {
+            let (listed, taken) = (taking.next, taking.coroutines.len());
+            done = taking.slice(here);
+            assert!(taking.next - listed <= BUDGET);
+            assert!(taking.coroutines.len() - taken <= most);
+            assert!(taken == 0 || taking.coroutines.capacity() == room, "nothing was moved");
+            room = taking.coroutines.capacity();
+        }
+        // The caller is one of them.
+        assert_eq!(taking.coroutines.len(), count + 1);
+        assert!(taking.coroutines.is_sorted_by_key(|coroutine| coroutine.id), "nothing to sort");
     }
 }

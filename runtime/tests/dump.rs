@@ -15,7 +15,7 @@ use thalweg_runtime::signal::Signal;
 use thalweg_runtime::sync::Cond;
 use thalweg_runtime::{
     self as rt, Builder, ClockKind, CoroutineInfo, CoroutineState, Dump, JoinHandle, Runtime,
-    Trace, TurnTimes, WaitsFor, blocking,
+    Trace, TurnTimes, WaitError, WaitsFor, blocking,
 };
 
 /// Large sets of coroutines are smaller where each instruction costs fifty.
@@ -193,6 +193,37 @@ fn a_dump_of_many_lets_others_run_meanwhile() {
             handle.join().unwrap().unwrap();
         }
     });
+}
+
+/// On a clock that stands still it is not time that ends a slice, but what was done in it.
+#[test]
+fn a_dump_with_backtraces_takes_a_turn_for_each_few_coroutines() {
+    let count = many(10_000);
+    let runtime = Runtime::builder().clock(ClockKind::Virtual).build().unwrap();
+    let dumped = runtime.block_on(move || {
+        let cond = Rc::new(Cond::new());
+        for _ in 0..count {
+            let cond = Rc::clone(&cond);
+            rt::spawn(move || cond.wait());
+        }
+        rt::yield_now().unwrap();
+        let turns = || rt::stats().unwrap().turns;
+        let before = turns();
+        let dump = rt::dump_with_backtraces().unwrap();
+        let taken = turns() - before;
+        assert!(taken >= count as u64 / 64, "{taken} turns for {count}");
+        assert_eq!(dump.coroutines.len(), count + 1);
+        let traced = |one: &&CoroutineInfo| matches!(one.backtrace, Some(Trace::Taken(_)));
+        assert_eq!(dump.coroutines.iter().filter(traced).count(), count);
+
+        let dumping = rt::spawn(rt::dump_with_backtraces);
+        rt::yield_now().unwrap();
+        assert!(!dumping.is_finished());
+        dumping.cancel();
+        assert!(matches!(dumping.join().unwrap(), Err(WaitError::Cancelled)));
+        cond.broadcast();
+    });
+    dumped.unwrap();
 }
 
 #[test]
