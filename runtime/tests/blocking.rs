@@ -710,6 +710,12 @@ fn receiving_honours_deadline_and_cancellation_and_loses_nothing() {
         let rx = Rc::new(rx);
         let late = rx.recv_until(rt::now() + MS).unwrap_err();
         assert!(matches!(late, RecvError::Wait(WaitError::TimedOut(_))), "{late:?}");
+        let outer = rt::timeout(MS, || {
+            rt::sleep(MS * 9).unwrap_err();
+            rx.recv_until(rt::now() + MS).unwrap_err()
+        });
+        let is_outer = |late: rt::TimedOut| late.is_outer();
+        assert!(matches!(outer, RecvError::Wait(WaitError::TimedOut(late)) if is_outer(late)));
         let theirs = Rc::clone(&rx);
         let cancelled = rt::spawn(move || theirs.recv());
         rt::yield_now().unwrap();

@@ -5,6 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::receiver::settled;
 use super::{RecvError, TryRecvError};
 use crate::clock::{NEVER, Nanos};
 use crate::select::{Registration, Select, Waiter};
@@ -137,11 +138,7 @@ impl<T> OneshotReceiver<T> {
     }
 
     fn poll(&self) -> Option<Result<T, RecvError>> {
-        match self.try_recv() {
-            Ok(value) => Some(Ok(value)),
-            Err(TryRecvError::Closed) => Some(Err(RecvError::Closed)),
-            Err(TryRecvError::Empty) => None,
-        }
+        settled(self.try_recv())
     }
 }
 

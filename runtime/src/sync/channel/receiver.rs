@@ -130,11 +130,7 @@ impl<T> Receiver<T> {
 
     #[inline]
     fn recv_by(&self, here: Here, until: Nanos) -> Result<T, RecvError> {
-        match self.shared.take() {
-            Ok(value) => Ok(value),
-            Err(TryRecvError::Closed) => Err(RecvError::Closed),
-            Err(TryRecvError::Empty) => self.wait(here, until),
-        }
+        settled(self.shared.take()).unwrap_or_else(|| self.wait(here, until))
     }
 
     fn wait(&self, here: Here, until: Nanos) -> Result<T, RecvError> {
@@ -174,11 +170,7 @@ impl<T> Select for Receiving<'_, T> {
 
     #[inline]
     fn poll(&mut self) -> Option<Self::Output> {
-        match self.receiver.try_recv() {
-            Ok(value) => Some(Ok(value)),
-            Err(TryRecvError::Closed) => Some(Err(RecvError::Closed)),
-            Err(TryRecvError::Empty) => None,
-        }
+        settled(self.receiver.try_recv())
     }
 
     fn register(&mut self, waiter: &Waiter) -> Registration {
@@ -242,6 +234,16 @@ impl<T> IntoIterator for Receiver<T> {
 
     fn into_iter(self) -> IntoIter<T> {
         IntoIter { receiver: self }
+    }
+}
+
+/// What is there for one who waits: a message, or the end; `None` when neither is there yet.
+#[inline]
+pub(super) fn settled<T>(received: Result<T, TryRecvError>) -> Option<Result<T, RecvError>> {
+    match received {
+        Ok(value) => Some(Ok(value)),
+        Err(TryRecvError::Closed) => Some(Err(RecvError::Closed)),
+        Err(TryRecvError::Empty) => None,
     }
 }
 

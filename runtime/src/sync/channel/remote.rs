@@ -16,6 +16,7 @@ use std::rc::{Rc, Weak};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::receiver::settled;
 use super::{RecvError, SendError, TryRecvError, TrySendError};
 use crate::bell::{Bell, Hear, Ringer};
 use crate::clock::{Clock, NEVER, Nanos};
@@ -219,8 +220,8 @@ impl<T> RemoteReceiver<T> {
     ///
     /// As [`RemoteReceiver::recv`].
     pub fn recv_until(&self, deadline: Instant) -> Result<T, RecvError> {
-        let here = wait::enter()?;
-        self.recv_by(here, here.scheduler.clock.nanos(deadline))
+        let (here, until) = wait::enter_until(deadline)?;
+        self.recv_by(here, until)
     }
 
     /// Receives the next message if it is there. Also works outside a coroutine.
@@ -265,10 +266,8 @@ impl<T> RemoteReceiver<T> {
 
     fn recv_by(&self, here: Here, until: Nanos) -> Result<T, RecvError> {
         loop {
-            match self.inbox.take() {
-                Ok(value) => return Ok(value),
-                Err(TryRecvError::Closed) => return Err(RecvError::Closed),
-                Err(TryRecvError::Empty) => {}
+            if let Some(result) = settled(self.inbox.take()) {
+                return result;
             }
             if self.inbox.shared.await_message() {
                 break;
@@ -421,11 +420,7 @@ impl<T> Select for RemoteReceiving<'_, T> {
     type Output = Result<T, RecvError>;
 
     fn poll(&mut self) -> Option<Self::Output> {
-        match self.receiver.try_recv() {
-            Ok(value) => Some(Ok(value)),
-            Err(TryRecvError::Closed) => Some(Err(RecvError::Closed)),
-            Err(TryRecvError::Empty) => None,
-        }
+        settled(self.receiver.try_recv())
     }
 
     fn register(&mut self, waiter: &Waiter) -> Registration {
