@@ -126,6 +126,7 @@ pub enum Trace {
 /// # Errors
 ///
 /// [`WaitError::Cancelled`], [`WaitError::TimedOut`] and [`WaitError::Refused`].
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn dump() -> Result<Dump, WaitError> {
     Dump::take(false)
 }
@@ -139,6 +140,7 @@ pub fn dump() -> Result<Dump, WaitError> {
 /// # Errors
 ///
 /// As [`dump`].
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn dump_with_backtraces() -> Result<Dump, WaitError> {
     Dump::take(true)
 }
@@ -170,6 +172,7 @@ pub fn install_dump_on(signal: Signal) -> io::Result<JoinHandle<()>> {
 }
 
 impl Dump {
+    #[cfg_attr(debug_assertions, track_caller)]
     fn take(backtraces: bool) -> Result<Self, WaitError> {
         let here = wait::enter()?;
         let mut taking = Taking::begin(here, backtraces);

@@ -141,6 +141,7 @@ impl NetFd {
     /// What `operation` returns; [`Cancelled`](crate::Cancelled) and
     /// [`TimedOut`](crate::TimedOut) inside the error; [`Closed`]; `InvalidInput` for
     /// [`Interest::Either`]; `Unsupported` on a thread or runtime other than the descriptor's own.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn io<T>(
         &self,
         interest: Interest,
@@ -158,6 +159,7 @@ impl NetFd {
     /// # Errors
     ///
     /// As [`NetFd::poll`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn readable(&self) -> io::Result<()> {
         self.poll(Interest::Readable, None).map(drop)
     }
@@ -171,6 +173,7 @@ impl NetFd {
     /// # Errors
     ///
     /// As [`NetFd::poll`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn writable(&self) -> io::Result<()> {
         self.poll(Interest::Writable, None).map(drop)
     }
@@ -186,6 +189,7 @@ impl NetFd {
     ///
     /// [`Cancelled`](crate::Cancelled) and [`TimedOut`](crate::TimedOut) inside the error;
     /// [`Closed`]; `Unsupported` on a thread or runtime other than the descriptor's own.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn poll(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<Ready> {
         let (here, until) = match deadline {
             Some(deadline) => self.home_until(deadline)?,
@@ -251,6 +255,7 @@ impl NetFd {
 
     /// Performs `operation`, waiting for readiness as often as it would block. `until` is the
     /// deadline; without one the descriptor's timeout counts from the first wait.
+    #[cfg_attr(debug_assertions, track_caller)]
     #[inline]
     pub(crate) fn perform<T>(
         &self,
@@ -372,6 +377,7 @@ impl NetFd {
     }
 
     /// The caller, who may suspend and runs on the descriptor's own runtime.
+    #[cfg_attr(debug_assertions, track_caller)]
     #[inline]
     pub(crate) fn home(&self) -> io::Result<Here> {
         let here = wait::enter()?;
@@ -379,6 +385,7 @@ impl NetFd {
     }
 
     /// Like [`NetFd::home`], for a call with a `deadline` of its own, which is returned too.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub(crate) fn home_until(&self, deadline: Instant) -> io::Result<(Here, Nanos)> {
         let (here, until) = wait::enter_until(deadline)?;
         if self.is_home(here.scheduler) { Ok((here, until)) } else { Err(foreign()) }
@@ -407,6 +414,7 @@ impl NetFd {
 /// # Errors
 ///
 /// As [`NetFd::poll`], and what epoll reports of a descriptor that it cannot watch.
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn poll_many(
     fds: &[(BorrowedFd<'_>, Interest)],
     deadline: Option<Instant>,

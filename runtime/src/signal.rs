@@ -142,6 +142,7 @@ impl Signals {
     /// [`Cancelled`](crate::Cancelled) and [`TimedOut`](crate::TimedOut) inside the error, and
     /// `Unsupported` on another runtime than that where the value was made. No signal is taken
     /// then.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn recv(&self) -> io::Result<Signal> {
         self.recv_by(self.fd.home()?, NEVER)
     }
@@ -155,6 +156,7 @@ impl Signals {
     /// # Errors
     ///
     /// As [`Signals::recv`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn recv_until(&self, deadline: Instant) -> io::Result<Signal> {
         let (here, until) = self.fd.home_until(deadline)?;
         self.recv_by(here, until)

@@ -235,6 +235,73 @@ fn suspending_under_no_suspend_panics_with_both_places_in_debug_builds() {
     });
 }
 
+/// What a panic in `f` says of the place where it suspended.
+#[cfg(debug_assertions)]
+fn place_of<T>(f: impl FnOnce() -> T) -> String {
+    let guard = rt::no_suspend();
+    let Err(payload) = catch_unwind(AssertUnwindSafe(f)) else { panic!("it may not suspend") };
+    drop(guard);
+    let message = payload.downcast::<String>().expect("the panic has arguments");
+    message.split(" while ").next().unwrap_or_default().to_owned()
+}
+
+#[test]
+#[cfg(debug_assertions)]
+fn whatever_suspends_under_no_suspend_names_the_call_and_not_the_runtimes_own_code() {
+    use std::io::{Read, Write};
+
+    use rt::net::{self, Interest, TcpListener, TcpStream, UdpSocket, UnixStream};
+    use rt::sync::{Event, Mutex, RwLock, Semaphore, WaitGroup, channel, duplex};
+    use rt::{blocking, fs, select};
+
+    let runtime = Runtime::builder().build().unwrap();
+    let places = runtime.block_on(|| {
+        let at = rt::now() + SECOND;
+        let (mutex, lock, semaphore) = (Mutex::new(0), RwLock::new(0), Semaphore::new(1));
+        let (event, group) = (Event::new(), WaitGroup::new());
+        let (tx, rx) = channel::bounded(1);
+        let (_tx, once) = channel::oneshot::<()>();
+        let (_tx, remote) = channel::remote::<()>(1);
+        let (mut near, mut far) = duplex(8);
+        let (mut stream, _peer) = UnixStream::pair().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = udp.local_addr().unwrap();
+        [
+            place_of(|| (mutex.lock().is_ok(), mutex.lock_until(at).is_ok())),
+            place_of(|| lock.read().is_ok()),
+            place_of(|| lock.write_until(at).is_ok()),
+            place_of(|| semaphore.acquire(1).is_ok()),
+            place_of(|| event.wait()),
+            place_of(|| group.wait_until(at)),
+            place_of(|| tx.send(1)),
+            place_of(|| rx.recv()),
+            place_of(|| rx.iter().next()),
+            place_of(|| once.recv()),
+            place_of(|| remote.recv_until(at)),
+            place_of(|| near.write(b"x")),
+            place_of(|| far.read(&mut [0])),
+            place_of(|| stream.read(&mut [0])),
+            place_of(|| stream.write(b"x")),
+            place_of(|| stream.read_full(&mut [0])),
+            place_of(|| stream.net_fd().poll(Interest::Readable, None)),
+            place_of(|| listener.accept()),
+            place_of(|| TcpStream::connect(to)),
+            place_of(|| TcpStream::connect("name:1")),
+            place_of(|| net::resolve("name:1")),
+            place_of(|| udp.recv_from(&mut [0])),
+            place_of(|| udp.send_to(b"x", to)),
+            place_of(|| blocking::run(|| ())),
+            place_of(|| fs::read("/dev/null")),
+            place_of(|| rt::dump().is_ok()),
+            place_of(|| select! { _ = event.becoming_set() => () }),
+        ]
+    });
+    for place in places.unwrap() {
+        assert!(place.contains("tests/safety.rs:"), "{place}");
+    }
+}
+
 #[test]
 fn no_suspend_guards_nest_in_any_order_and_a_forgotten_one_binds_nobody_else() {
     under_seeds(SEEDS, |_| {

@@ -34,6 +34,7 @@ const BATCH: usize = 256;
 /// # Errors
 ///
 /// As [`std::fs::read_dir`] and [`blocking::run`].
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
     let path = path.as_ref().to_owned();
     let batch = blocking::run(move || std::fs::read_dir(path).map(Batch::read))??;
@@ -78,6 +79,7 @@ impl ReadDir {
     }
 
     /// Reads the next entries.
+    #[cfg_attr(debug_assertions, track_caller)]
     fn fill(&mut self) -> io::Result<()> {
         let here = wait::enter()?;
         if let Rest::Unread(_) = self.rest {
@@ -100,6 +102,7 @@ impl ReadDir {
 impl Iterator for ReadDir {
     type Item = io::Result<DirEntry>;
 
+    #[cfg_attr(debug_assertions, track_caller)]
     fn next(&mut self) -> Option<io::Result<DirEntry>> {
         loop {
             if let Some(entry) = self.read.next() {

@@ -116,6 +116,7 @@ impl OpenOptions {
     /// # Errors
     ///
     /// As [`std::fs::OpenOptions::open`] and [`blocking::run`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn open(self, path: impl AsRef<Path>) -> io::Result<File> {
         let path = path.as_ref().to_owned();
         let file = blocking::run(move || self.0.open(path))??;
@@ -144,6 +145,7 @@ impl File {
     /// # Errors
     ///
     /// As [`OpenOptions::open`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         OpenOptions::new().read(true).open(path)
     }
@@ -157,6 +159,7 @@ impl File {
     /// # Errors
     ///
     /// As [`OpenOptions::open`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
         OpenOptions::new().write(true).create(true).truncate(true).open(path)
     }
@@ -170,6 +173,7 @@ impl File {
     /// # Errors
     ///
     /// As [`FileExt::read_at`] and [`blocking::run`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let (file, len) = (self.handle(), buf.len().min(CHUNK));
         let (count, read) = blocking::run(move || read_at(&file, len, offset))??;
@@ -187,6 +191,7 @@ impl File {
     /// # Errors
     ///
     /// As [`FileExt::write_at`] and [`blocking::run`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
         let (file, data) = (self.handle(), buf[..buf.len().min(CHUNK)].to_vec());
         blocking::run(move || retry(|| file.write_at(&data, offset)))?
@@ -202,6 +207,7 @@ impl File {
     ///
     /// [`Incomplete`] with the number of bytes read and the error, `UnexpectedEof` at the end of the
     /// file. The position is behind what was read.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn read_full(&self, buf: &mut [u8]) -> Result<(), Incomplete> {
         let mut done = 0;
         while done < buf.len() {
@@ -226,6 +232,7 @@ impl File {
     ///
     /// [`Incomplete`] with the number of bytes written and the error. The position is behind what was
     /// written; of what comes after that up to 256 KiB may be written, too.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn write_full(&self, buf: &[u8]) -> Result<(), Incomplete> {
         let mut done = 0;
         while done < buf.len() {
@@ -248,6 +255,7 @@ impl File {
     /// # Errors
     ///
     /// As [`std::fs::File::sync_all`] and [`blocking::run`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn sync_all(&self) -> io::Result<()> {
         self.change(|file| file.sync_all())
     }
@@ -261,6 +269,7 @@ impl File {
     /// # Errors
     ///
     /// As [`std::fs::File::sync_data`] and [`blocking::run`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn sync_data(&self) -> io::Result<()> {
         self.change(|file| file.sync_data())
     }
@@ -274,6 +283,7 @@ impl File {
     /// # Errors
     ///
     /// As [`std::fs::File::set_len`] and [`blocking::run`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn set_len(&self, len: u64) -> io::Result<()> {
         self.change(move |file| file.set_len(len))
     }
@@ -287,6 +297,7 @@ impl File {
     /// # Errors
     ///
     /// As [`std::fs::File::metadata`] and [`blocking::run`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn metadata(&self) -> io::Result<Metadata> {
         let file = self.handle();
         blocking::run(move || file.metadata())?
@@ -303,6 +314,7 @@ impl File {
     /// # Errors
     ///
     /// What `close(2)` reports, and as [`blocking::run`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn close(mut self) -> io::Result<()> {
         drop(self.lock()?);
         let Some(file) = self.file.take() else { return Ok(()) };
@@ -321,6 +333,7 @@ impl File {
     }
 
     /// Locks the position and waits for the end of what was begun with it and left.
+    #[cfg_attr(debug_assertions, track_caller)]
     fn lock(&self) -> io::Result<MutexGuard<'_, Cursor>> {
         let mut cursor = self.cursor.lock()?;
         if let Some(job) = &cursor.unfinished {
@@ -331,6 +344,7 @@ impl File {
     }
 
     /// Does `f` after all that was begun before.
+    #[cfg_attr(debug_assertions, track_caller)]
     fn change(
         &self,
         f: impl FnOnce(&std::fs::File) -> io::Result<()> + Send + 'static,
@@ -342,6 +356,7 @@ impl File {
 
 impl Cursor {
     /// Has a thread do `f`, and keeps what it had begun when the wait is cut short.
+    #[cfg_attr(debug_assertions, track_caller)]
     fn perform(&mut self, f: impl FnOnce() -> Transfer + Send + 'static) -> Transfer {
         let here = wait::enter()?;
         let job = Job::submit(here, &here.scheduler.pools.work, f)?;
@@ -364,6 +379,7 @@ impl Drop for File {
 
 impl Read for &File {
     /// Reads up to 256 KiB. Cut short by a deadline or a cancellation it leaves the position.
+    #[cfg_attr(debug_assertions, track_caller)]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let (file, len) = (self.handle(), buf.len().min(CHUNK));
         let mut cursor = self.lock()?;
@@ -379,6 +395,7 @@ impl Write for &File {
     /// Writes up to 256 KiB. Cut short by a deadline or a cancellation it leaves the position, so
     /// the same write again goes to the same place, but not when appending: then the data may be
     /// there twice.
+    #[cfg_attr(debug_assertions, track_caller)]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let (file, data) = (self.handle(), buf[..buf.len().min(CHUNK)].to_vec());
         let mut cursor = self.lock()?;
@@ -390,6 +407,7 @@ impl Write for &File {
     }
 
     /// Does nothing: nothing is kept back. See [`File::sync_data`].
+    #[cfg_attr(debug_assertions, track_caller)]
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -397,6 +415,7 @@ impl Write for &File {
 
 impl Seek for &File {
     /// Moves the position; from the end it asks the file system, which suspends.
+    #[cfg_attr(debug_assertions, track_caller)]
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let mut cursor = self.lock()?;
         let moved = match to {
@@ -411,22 +430,26 @@ impl Seek for &File {
 }
 
 impl Read for File {
+    #[cfg_attr(debug_assertions, track_caller)]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         (&*self).read(buf)
     }
 }
 
 impl Write for File {
+    #[cfg_attr(debug_assertions, track_caller)]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         (&*self).write(buf)
     }
 
+    #[cfg_attr(debug_assertions, track_caller)]
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
 impl Seek for File {
+    #[cfg_attr(debug_assertions, track_caller)]
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         (&*self).seek(to)
     }

@@ -31,6 +31,7 @@ pub use file::{File, OpenOptions};
 /// # Errors
 ///
 /// As [`std::fs::read`] and [`blocking::run`].
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let path = path.as_ref().to_owned();
     offload(move || std::fs::read(path))
@@ -48,6 +49,7 @@ pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
 /// # Errors
 ///
 /// As [`std::fs::write`] and [`blocking::run`].
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn write(path: impl AsRef<Path>, contents: impl Into<Vec<u8>>) -> io::Result<()> {
     let (path, contents) = (path.as_ref().to_owned(), contents.into());
     offload(move || std::fs::write(path, contents))
@@ -62,6 +64,7 @@ pub fn write(path: impl AsRef<Path>, contents: impl Into<Vec<u8>>) -> io::Result
 /// # Errors
 ///
 /// As [`std::fs::rename`] and [`blocking::run`].
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
     let (from, to) = (from.as_ref().to_owned(), to.as_ref().to_owned());
     offload(move || std::fs::rename(from, to))
@@ -76,6 +79,7 @@ pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
 /// # Errors
 ///
 /// As [`std::fs::remove_file`] and [`blocking::run`].
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
     let path = path.as_ref().to_owned();
     offload(move || std::fs::remove_file(path))
@@ -90,6 +94,7 @@ pub fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
 /// # Errors
 ///
 /// As [`std::fs::create_dir_all`] and [`blocking::run`].
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn create_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
     let path = path.as_ref().to_owned();
     offload(move || std::fs::create_dir_all(path))
@@ -104,6 +109,7 @@ pub fn create_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
 /// # Errors
 ///
 /// As [`std::fs::remove_dir_all`] and [`blocking::run`].
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
     let path = path.as_ref().to_owned();
     offload(move || std::fs::remove_dir_all(path))
@@ -118,11 +124,13 @@ pub fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
 /// # Errors
 ///
 /// As [`std::fs::metadata`] and [`blocking::run`].
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
     let path = path.as_ref().to_owned();
     offload(move || std::fs::metadata(path))
 }
 
+#[cfg_attr(debug_assertions, track_caller)]
 fn offload<F, T>(f: F) -> io::Result<T>
 where
     F: FnOnce() -> io::Result<T> + Send + 'static,

@@ -110,6 +110,7 @@ pub(crate) fn named(error: &io::Error, verb: &str, object: impl std::fmt::Displa
 /// When the process or the system is out of descriptors or memory, the connection stays in the
 /// backlog, and accepting goes on after a pause: neither an error that ends the server, nor a loop
 /// that spins.
+#[cfg_attr(debug_assertions, track_caller)]
 pub(crate) fn accept(listener: &NetFd) -> io::Result<(OwnedFd, SockAddr)> {
     let here = listener.home()?;
     let until = listener.until(here, Direction::Read);

@@ -23,6 +23,7 @@ use crate::wait::{self, Here};
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Connects to the first address of `host` that answers.
+#[cfg_attr(debug_assertions, track_caller)]
 pub(super) fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
     let addresses = resolve::look_up(host, port)?;
     let here = wait::enter()?;

@@ -103,6 +103,7 @@ struct Failure {
 /// `InvalidInput` for text that cannot be a host and a port;
 /// [`Cancelled`](crate::Cancelled) and [`TimedOut`](crate::TimedOut) inside the error;
 /// `Unsupported` for a name outside a runtime; and what the resolver reports, with the name.
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn resolve(host: impl ToAddr) -> io::Result<Vec<SocketAddr>> {
     match host.target()? {
         Target::Addr(address) => Ok(vec![address]),
@@ -111,6 +112,7 @@ pub fn resolve(host: impl ToAddr) -> io::Result<Vec<SocketAddr>> {
 }
 
 /// The addresses of a host that is no address itself.
+#[cfg_attr(debug_assertions, track_caller)]
 pub(crate) fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let here = wait::enter()?;
     let host = host.to_ascii_lowercase();

@@ -17,22 +17,26 @@ pub struct Incomplete {
     pub error: io::Error,
 }
 
+#[cfg_attr(debug_assertions, track_caller)]
 #[inline]
 pub(crate) fn read(fd: &NetFd, buf: &mut [u8]) -> io::Result<usize> {
     let wanted = buf.len();
     fd.perform(Direction::Read, None, |fd| Ok(progress(sys::recv(fd, buf, 0)?, wanted)))
 }
 
+#[cfg_attr(debug_assertions, track_caller)]
 #[inline]
 pub(crate) fn write(fd: &NetFd, buf: &[u8]) -> io::Result<usize> {
     fd.perform(Direction::Write, None, |fd| Ok(progress(sys::send(fd, buf)?, buf.len())))
 }
 
+#[cfg_attr(debug_assertions, track_caller)]
 pub(crate) fn peek(fd: &NetFd, buf: &mut [u8]) -> io::Result<usize> {
     // What is peeked stays, so a short peek does not mean that the next would block.
     fd.perform(Direction::Read, None, |fd| sys::recv(fd, buf, libc::MSG_PEEK).map(Progress::Full))
 }
 
+#[cfg_attr(debug_assertions, track_caller)]
 pub(crate) fn read_vectored(fd: &NetFd, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
     let count = bufs.len().min(sys::IOV_MAX);
     let bufs = &mut bufs[..count];
@@ -47,6 +51,7 @@ pub(crate) fn read_vectored(fd: &NetFd, bufs: &mut [IoSliceMut<'_>]) -> io::Resu
     })
 }
 
+#[cfg_attr(debug_assertions, track_caller)]
 pub(crate) fn write_vectored(fd: &NetFd, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
     let bufs = &bufs[..bufs.len().min(sys::IOV_MAX)];
     let wanted = bufs.iter().map(|buf| buf.len()).sum();
@@ -54,6 +59,7 @@ pub(crate) fn write_vectored(fd: &NetFd, bufs: &[IoSlice<'_>]) -> io::Result<usi
 }
 
 /// Fills `buf`. The descriptor's timeout counts once, over the whole.
+#[cfg_attr(debug_assertions, track_caller)]
 pub(crate) fn read_full(fd: &NetFd, buf: &mut [u8]) -> Result<(), Incomplete> {
     let mut done = 0;
     let incomplete = |done, error| Incomplete { done, error };
@@ -76,6 +82,7 @@ pub(crate) fn read_full(fd: &NetFd, buf: &mut [u8]) -> Result<(), Incomplete> {
 }
 
 /// Writes all of `buf`. The descriptor's timeout counts once, over the whole.
+#[cfg_attr(debug_assertions, track_caller)]
 pub(crate) fn write_full(fd: &NetFd, buf: &[u8]) -> Result<(), Incomplete> {
     let mut done = 0;
     let incomplete = |done, error| Incomplete { done, error };
@@ -120,6 +127,7 @@ macro_rules! impl_stream {
             /// # Errors
             ///
             /// The cause and how many bytes were read before it; they are in `buf`.
+            #[cfg_attr(debug_assertions, track_caller)]
             pub fn read_full(&self, buf: &mut [u8]) -> Result<(), crate::net::Incomplete> {
                 crate::net::stream::read_full(&self.fd, buf)
             }
@@ -135,6 +143,7 @@ macro_rules! impl_stream {
             /// # Errors
             ///
             /// The cause and how many bytes the kernel took before it.
+            #[cfg_attr(debug_assertions, track_caller)]
             pub fn write_full(&self, buf: &[u8]) -> Result<(), crate::net::Incomplete> {
                 crate::net::stream::write_full(&self.fd, buf)
             }
@@ -148,6 +157,7 @@ macro_rules! impl_stream {
             /// # Errors
             ///
             /// As reading.
+            #[cfg_attr(debug_assertions, track_caller)]
             pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
                 crate::net::stream::peek(&self.fd, buf)
             }
@@ -235,11 +245,13 @@ macro_rules! impl_stream {
         ///
         /// Until a byte is there, a deadline passes or the coroutine is cancelled.
         impl io::Read for &$stream {
+            #[cfg_attr(debug_assertions, track_caller)]
             #[inline]
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
                 crate::net::stream::read(&self.fd, buf)
             }
 
+            #[cfg_attr(debug_assertions, track_caller)]
             fn read_vectored(&mut self, bufs: &mut [io::IoSliceMut<'_>]) -> io::Result<usize> {
                 crate::net::stream::read_vectored(&self.fd, bufs)
             }
@@ -249,11 +261,13 @@ macro_rules! impl_stream {
         ///
         /// Until the kernel takes a byte, a deadline passes or the coroutine is cancelled.
         impl io::Write for &$stream {
+            #[cfg_attr(debug_assertions, track_caller)]
             #[inline]
             fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
                 crate::net::stream::write(&self.fd, buf)
             }
 
+            #[cfg_attr(debug_assertions, track_caller)]
             fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
                 crate::net::stream::write_vectored(&self.fd, bufs)
             }
@@ -267,11 +281,13 @@ macro_rules! impl_stream {
         ///
         /// Until a byte is there, a deadline passes or the coroutine is cancelled.
         impl io::Read for $stream {
+            #[cfg_attr(debug_assertions, track_caller)]
             #[inline]
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
                 (&*self).read(buf)
             }
 
+            #[cfg_attr(debug_assertions, track_caller)]
             fn read_vectored(&mut self, bufs: &mut [io::IoSliceMut<'_>]) -> io::Result<usize> {
                 (&*self).read_vectored(bufs)
             }
@@ -281,11 +297,13 @@ macro_rules! impl_stream {
         ///
         /// Until the kernel takes a byte, a deadline passes or the coroutine is cancelled.
         impl io::Write for $stream {
+            #[cfg_attr(debug_assertions, track_caller)]
             #[inline]
             fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
                 (&*self).write(buf)
             }
 
+            #[cfg_attr(debug_assertions, track_caller)]
             fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
                 (&*self).write_vectored(bufs)
             }

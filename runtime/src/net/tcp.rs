@@ -64,6 +64,7 @@ impl TcpListener {
     ///
     /// [`Cancelled`](crate::Cancelled) and [`TimedOut`](crate::TimedOut) inside the error;
     /// [`Closed`](crate::net::Closed); `Unsupported` on another thread or runtime.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let (fd, peer) = accept::accept(&self.fd)?;
         let stream = TcpStream { fd: NetFd::from_nonblocking(fd)? };
@@ -126,6 +127,7 @@ impl TcpStream {
     /// [`Cancelled`](crate::Cancelled) and [`TimedOut`](crate::TimedOut) inside the error;
     /// `Unsupported` outside a runtime; and what the resolver or the system reports, with the host
     /// and each address that was tried named.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn connect(address: impl ToAddr) -> io::Result<Self> {
         let address = match address.target()? {
             Target::Addr(address) => address,

@@ -84,6 +84,7 @@ impl UdpSocket {
     /// [`Cancelled`](crate::Cancelled) and [`TimedOut`](crate::TimedOut) inside the error;
     /// [`Closed`](crate::net::Closed); `Unsupported` on another thread or runtime; and what the
     /// system reports.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let (len, peer) = self
             .fd
@@ -100,6 +101,7 @@ impl UdpSocket {
     /// # Errors
     ///
     /// As [`UdpSocket::recv_from`], and `InvalidInput` for an address that is not one.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn send_to(&self, buf: &[u8], address: impl ToAddr) -> io::Result<usize> {
         let address = address.to_addr()?;
         self.fd.perform(Direction::Write, None, |fd| {
@@ -116,6 +118,7 @@ impl UdpSocket {
     /// # Errors
     ///
     /// As [`UdpSocket::recv_from`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.fd.perform(Direction::Read, None, |fd| sys::recv(fd, buf, 0).map(Progress::Full))
     }
@@ -129,6 +132,7 @@ impl UdpSocket {
     /// # Errors
     ///
     /// As [`UdpSocket::recv_from`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn send(&self, buf: &[u8]) -> io::Result<usize> {
         self.fd.perform(Direction::Write, None, |fd| sys::send(fd, buf).map(Progress::Full))
     }
@@ -143,6 +147,7 @@ impl UdpSocket {
     /// # Errors
     ///
     /// As [`UdpSocket::recv_from`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn recv_many(
         &self,
         buffers: &mut [IoSliceMut<'_>],
@@ -168,6 +173,7 @@ impl UdpSocket {
     /// Always about the first of `transmits`: as [`UdpSocket::recv_from`]; `InvalidInput` for one
     /// that cannot be sent as it is; `Unsupported` when the kernel or the device cannot cut a
     /// payload into segments.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn send_many(&self, transmits: &[Transmit<'_>]) -> io::Result<usize> {
         self.fd.perform(Direction::Write, None, |fd| {
             SCRATCH

@@ -54,6 +54,7 @@ impl UnixListener {
     ///
     /// [`Cancelled`](crate::Cancelled) and [`TimedOut`](crate::TimedOut) inside the error;
     /// [`Closed`](crate::net::Closed); `Unsupported` on another thread or runtime.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn accept(&self) -> io::Result<UnixStream> {
         let (fd, _unnamed) = accept::accept(&self.fd)?;
         UnixStream::new(fd)
@@ -87,6 +88,7 @@ impl UnixStream {
     ///
     /// [`Cancelled`](crate::Cancelled) and [`TimedOut`](crate::TimedOut) inside the error;
     /// `Unsupported` outside a runtime; and what the system reports, with the path named.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn connect(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         let failed = |error: io::Error| named(&error, "connect to", path.display());

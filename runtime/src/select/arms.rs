@@ -113,6 +113,7 @@ impl Arms for End {
 }
 
 /// Waits until one of `arms` is ready; what [`select!`](crate::select!) without `default` calls.
+#[cfg_attr(debug_assertions, track_caller)]
 #[doc(hidden)]
 pub fn wait<A: Arms>(mut arms: A) -> Result<A::Output, WaitError> {
     let takes_cancellation = arms.takes_cancellation();
@@ -145,6 +146,7 @@ pub fn wait<A: Arms>(mut arms: A) -> Result<A::Output, WaitError> {
     }
 }
 
+#[cfg_attr(debug_assertions, track_caller)]
 fn enter(takes_cancellation: bool) -> Result<Here, WaitError> {
     if takes_cancellation { wait::enter_when_cancelled() } else { wait::enter() }
 }

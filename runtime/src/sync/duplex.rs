@@ -102,6 +102,7 @@ impl Drop for DuplexStream {
 }
 
 impl Read for &DuplexStream {
+    #[cfg_attr(debug_assertions, track_caller)]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if buf.is_empty() {
             return Ok(0);
@@ -111,10 +112,12 @@ impl Read for &DuplexStream {
 }
 
 impl Write for &DuplexStream {
+    #[cfg_attr(debug_assertions, track_caller)]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.write_vectored(&[IoSlice::new(buf)])
     }
 
+    #[cfg_attr(debug_assertions, track_caller)]
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         if bufs.iter().all(|buf| buf.is_empty()) {
             return Ok(0);
@@ -128,16 +131,19 @@ impl Write for &DuplexStream {
 }
 
 impl Read for DuplexStream {
+    #[cfg_attr(debug_assertions, track_caller)]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         (&*self).read(buf)
     }
 }
 
 impl Write for DuplexStream {
+    #[cfg_attr(debug_assertions, track_caller)]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         (&*self).write(buf)
     }
 
+    #[cfg_attr(debug_assertions, track_caller)]
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         (&*self).write_vectored(bufs)
     }
@@ -176,6 +182,7 @@ impl Pipe {
     }
 
     /// Tries until there is a result, waiting in `queue` in between.
+    #[cfg_attr(debug_assertions, track_caller)]
     fn transfer(
         &self,
         queue: &WaitQueue,

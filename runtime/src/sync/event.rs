@@ -61,6 +61,7 @@ impl Event {
     /// # Errors
     ///
     /// [`WaitError::Cancelled`], [`WaitError::TimedOut`] and [`WaitError::Refused`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait(&self) -> Result<(), WaitError> {
         self.wait_by(wait::enter()?, NEVER)
     }
@@ -74,6 +75,7 @@ impl Event {
     /// # Errors
     ///
     /// As [`Event::wait`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait_until(&self, deadline: Instant) -> Result<(), WaitError> {
         let (here, until) = wait::enter_until(deadline)?;
         self.wait_by(here, until)

@@ -102,6 +102,7 @@ impl<T: ?Sized> Mutex<T> {
     /// When the calling coroutine has locked the mutex already and the guard still lives: it would
     /// wait for itself.
     #[inline]
+    #[track_caller]
     pub fn lock(&self) -> Result<MutexGuard<'_, T>, WaitError> {
         let here = wait::enter()?;
         if self.locked.get() {
@@ -123,6 +124,7 @@ impl<T: ?Sized> Mutex<T> {
     /// # Panics
     ///
     /// As [`Mutex::lock`].
+    #[track_caller]
     pub fn lock_until(&self, deadline: Instant) -> Result<MutexGuard<'_, T>, WaitError> {
         let (here, until) = wait::enter_until(deadline)?;
         if self.locked.get() {
@@ -154,6 +156,7 @@ impl<T: ?Sized> Mutex<T> {
 
     /// Returns when the mutex is handed to the caller.
     #[cold]
+    #[track_caller]
     fn wait(&self, here: Here, until: Nanos) -> Result<(), WaitError> {
         assert!(
             self.holder.get() != Holder::of(here),

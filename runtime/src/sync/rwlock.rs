@@ -96,6 +96,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// When the calling coroutine holds the lock to write: it would wait for itself.
     #[inline]
+    #[track_caller]
     pub fn read(&self) -> Result<ReadGuard<'_, T>, WaitError> {
         self.read_by(wait::enter()?, NEVER)
     }
@@ -113,6 +114,7 @@ impl<T: ?Sized> RwLock<T> {
     /// # Panics
     ///
     /// As [`RwLock::read`].
+    #[track_caller]
     pub fn read_until(&self, deadline: Instant) -> Result<ReadGuard<'_, T>, WaitError> {
         let (here, until) = wait::enter_until(deadline)?;
         self.read_by(here, until)
@@ -139,6 +141,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// As [`RwLock::read`].
     #[inline]
+    #[track_caller]
     pub fn write(&self) -> Result<WriteGuard<'_, T>, WaitError> {
         self.write_by(wait::enter()?, NEVER)
     }
@@ -156,6 +159,7 @@ impl<T: ?Sized> RwLock<T> {
     /// # Panics
     ///
     /// As [`RwLock::read`].
+    #[track_caller]
     pub fn write_until(&self, deadline: Instant) -> Result<WriteGuard<'_, T>, WaitError> {
         let (here, until) = wait::enter_until(deadline)?;
         self.write_by(here, until)
@@ -173,6 +177,7 @@ impl<T: ?Sized> RwLock<T> {
         self.value.get_mut()
     }
 
+    #[track_caller]
     fn read_by(&self, here: Here, until: Nanos) -> Result<ReadGuard<'_, T>, WaitError> {
         if self.waiters.first().is_some() || !self.take(READ) {
             self.wait(here, READ, until)?;
@@ -180,6 +185,7 @@ impl<T: ?Sized> RwLock<T> {
         Ok(self.read_guard())
     }
 
+    #[track_caller]
     fn write_by(&self, here: Here, until: Nanos) -> Result<WriteGuard<'_, T>, WaitError> {
         if self.waiters.first().is_some() || !self.take(WRITE) {
             self.wait(here, WRITE, until)?;
@@ -189,6 +195,7 @@ impl<T: ?Sized> RwLock<T> {
 
     /// Returns when the lock is handed to the caller.
     #[cold]
+    #[track_caller]
     fn wait(&self, here: Here, what: u32, until: Nanos) -> Result<(), WaitError> {
         assert!(
             self.writer.get() != Holder::of(here),

@@ -70,6 +70,7 @@ impl Semaphore {
     /// [`WaitError::Cancelled`], [`WaitError::TimedOut`] and [`WaitError::Refused`]; no permit is
     /// taken then.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn acquire(&self, permits: u32) -> Result<Permit<'_>, WaitError> {
         self.acquire_by(wait::enter()?, permits, NEVER)?;
         Ok(Permit { semaphore: self, permits })
@@ -84,6 +85,7 @@ impl Semaphore {
     /// # Errors
     ///
     /// As [`Semaphore::acquire`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn acquire_until(&self, permits: u32, deadline: Instant) -> Result<Permit<'_>, WaitError> {
         let (here, until) = wait::enter_until(deadline)?;
         self.acquire_by(here, permits, until)?;
@@ -99,6 +101,7 @@ impl Semaphore {
     /// # Errors
     ///
     /// As [`Semaphore::acquire`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn acquire_owned(self: &Rc<Self>, permits: u32) -> Result<OwnedPermit, WaitError> {
         self.acquire_by(wait::enter()?, permits, NEVER)?;
         Ok(OwnedPermit { semaphore: Rc::clone(self), permits })

@@ -99,6 +99,7 @@ impl WaitGroup {
     /// # Errors
     ///
     /// [`WaitError::Cancelled`], [`WaitError::TimedOut`] and [`WaitError::Refused`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait(&self) -> Result<(), WaitError> {
         self.wait_by(wait::enter()?, NEVER)
     }
@@ -112,6 +113,7 @@ impl WaitGroup {
     /// # Errors
     ///
     /// As [`WaitGroup::wait`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait_until(&self, deadline: Instant) -> Result<(), WaitError> {
         let (here, until) = wait::enter_until(deadline)?;
         self.wait_by(here, until)

@@ -91,6 +91,7 @@ impl<T> OneshotReceiver<T> {
     ///
     /// [`RecvError::Closed`] when there will be no message, or it was received before, and
     /// [`RecvError::Wait`]; a later call gets the message then.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn recv(&self) -> Result<T, RecvError> {
         self.recv_by(wait::enter()?, NEVER)
     }
@@ -104,6 +105,7 @@ impl<T> OneshotReceiver<T> {
     /// # Errors
     ///
     /// As [`OneshotReceiver::recv`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn recv_until(&self, deadline: Instant) -> Result<T, RecvError> {
         let (here, until) = wait::enter_until(deadline)?;
         self.recv_by(here, until)

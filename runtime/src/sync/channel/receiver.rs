@@ -54,6 +54,7 @@ impl<T> Receiver<T> {
     ///
     /// [`RecvError::Closed`] and [`RecvError::Wait`]; no message is taken then.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn recv(&self) -> Result<T, RecvError> {
         self.recv_by(wait::enter()?, NEVER)
     }
@@ -67,6 +68,7 @@ impl<T> Receiver<T> {
     /// # Errors
     ///
     /// As [`Receiver::recv`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn recv_until(&self, deadline: Instant) -> Result<T, RecvError> {
         let (here, until) = wait::enter_until(deadline)?;
         self.recv_by(here, until)
@@ -130,7 +132,11 @@ impl<T> Receiver<T> {
 
     #[inline]
     fn recv_by(&self, here: Here, until: Nanos) -> Result<T, RecvError> {
-        settled(self.shared.take()).unwrap_or_else(|| self.wait(here, until))
+        match self.shared.take() {
+            Ok(value) => Ok(value),
+            Err(TryRecvError::Closed) => Err(RecvError::Closed),
+            Err(TryRecvError::Empty) => self.wait(here, until),
+        }
     }
 
     fn wait(&self, here: Here, until: Nanos) -> Result<T, RecvError> {
@@ -206,6 +212,7 @@ pub struct IntoIter<T> {
 impl<T> Iterator for Iter<'_, T> {
     type Item = T;
 
+    #[cfg_attr(debug_assertions, track_caller)]
     fn next(&mut self) -> Option<T> {
         self.receiver.recv().ok()
     }
@@ -214,6 +221,7 @@ impl<T> Iterator for Iter<'_, T> {
 impl<T> Iterator for IntoIter<T> {
     type Item = T;
 
+    #[cfg_attr(debug_assertions, track_caller)]
     fn next(&mut self) -> Option<T> {
         self.receiver.recv().ok()
     }

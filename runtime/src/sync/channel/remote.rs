@@ -206,6 +206,7 @@ impl<T> RemoteReceiver<T> {
     /// # Errors
     ///
     /// [`RecvError::Closed`] and [`RecvError::Wait`]; no message is taken then.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn recv(&self) -> Result<T, RecvError> {
         self.recv_by(wait::enter()?, NEVER)
     }
@@ -219,6 +220,7 @@ impl<T> RemoteReceiver<T> {
     /// # Errors
     ///
     /// As [`RemoteReceiver::recv`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn recv_until(&self, deadline: Instant) -> Result<T, RecvError> {
         let (here, until) = wait::enter_until(deadline)?;
         self.recv_by(here, until)

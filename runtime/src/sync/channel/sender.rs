@@ -52,6 +52,7 @@ impl<T> Sender<T> {
     /// [`SendError::Closed`] and [`SendError::Wait`]; both give `value` back, and nobody received
     /// it.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         match wait::enter() {
             Ok(here) => self.send_by(here, value, NEVER),
@@ -68,6 +69,7 @@ impl<T> Sender<T> {
     /// # Errors
     ///
     /// As [`Sender::send`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn send_until(&self, value: T, deadline: Instant) -> Result<(), SendError<T>> {
         match wait::enter_until(deadline) {
             Ok((here, until)) => self.send_by(here, value, until),
