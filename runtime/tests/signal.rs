@@ -4,6 +4,8 @@ mod support;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::ops::ControlFlow;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -274,6 +276,69 @@ fn signals_during_every_kind_of_call_make_none_fail() {
             while signals.try_recv().is_some() {
                 told += 1;
             }
+        }
+        Ok(())
+    });
+}
+
+// The handler.
+
+/// Goes deeper until less than 1 KiB is left above `end`, and strikes there.
+fn strike_above(end: usize, victim: native::Victim, signal: Signal) {
+    let frame = std::hint::black_box([0_u8; 32]);
+    if std::ptr::from_ref(&frame).addr() - end < 1024 {
+        native::strike(victim, signal.number(), 0);
+    } else {
+        strike_above(end, victim, signal);
+    }
+    std::hint::black_box(frame);
+}
+
+/// A signal that is handled on the stack where it strikes needs more of it than that: the registers
+/// alone are saved in some 2 KiB. It would end in the guard, and that would end the process.
+#[test]
+fn a_signal_that_strikes_at_the_end_of_a_stack_is_handled_on_another() {
+    alone("a_signal_that_strikes_at_the_end_of_a_stack_is_handled_on_another", || {
+        const SIZE: usize = 128 * 1024;
+        const GUARD: usize = 64 * 1024;
+        let signals = Signals::new([Signal::User1])?;
+        let victim = native::Victim::here();
+        let deep = rt::Builder::new().stack_size(SIZE).spawn(move || {
+            // Stacks are aligned to their size, and the guard is the lowest part.
+            let top = std::hint::black_box(0_u8);
+            let end = (std::ptr::from_ref(&top).addr() & !(SIZE - 1)) + GUARD;
+            strike_above(end, victim, Signal::User1);
+        })?;
+        deep.join()?;
+        assert_eq!(signals.recv()?, Signal::User1);
+        Ok(())
+    });
+}
+
+/// The eventfds that the process has open.
+fn eventfds() -> Vec<RawFd> {
+    let entries = std::fs::read_dir("/proc/self/fd").expect("/proc is mounted");
+    let number = |path: PathBuf| {
+        let target = std::fs::read_link(&path).ok()?;
+        let is_event = target.to_str()?.contains("[eventfd]");
+        path.file_name()?.to_str()?.parse().ok().filter(|_| is_event)
+    };
+    entries.filter_map(|entry| number(entry.ok()?.path())).collect()
+}
+
+/// Goal: code that a signal interrupts between a call and its look at `errno` sees what the call
+/// left. Method: the handler's own write fails, as the counter of its eventfd is full.
+#[test]
+fn the_handler_leaves_errno_as_it_was() {
+    alone("the_handler_leaves_errno_as_it_was", || {
+        let before = eventfds();
+        let signals = Signals::new([Signal::User1])?;
+        let new = eventfds().into_iter().find(|fd| !before.contains(fd));
+        native::fill_eventfd(new.expect("a listener has an eventfd"));
+        for errno in [0, 4, 77] {
+            let after = native::strike(native::Victim::here(), Signal::User1.number(), errno);
+            assert_eq!(after, errno);
+            assert_eq!(signals.try_recv(), Some(Signal::User1), "it is noted all the same");
         }
         Ok(())
     });

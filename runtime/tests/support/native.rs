@@ -9,6 +9,7 @@ use std::ffi::{CString, c_void};
 use std::fs;
 use std::hint::black_box;
 use std::mem;
+use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::ptr;
@@ -116,6 +117,43 @@ impl LargeFrame {
     pub(crate) fn call(self) {
         (self.0)();
     }
+}
+
+/// Who a thread is, for [`strike`]: found out beforehand, as that costs stack.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Victim {
+    process: libc::pid_t,
+    thread: libc::pid_t,
+}
+
+impl Victim {
+    pub(crate) fn here() -> Self {
+        Self { process: Pid::this().as_raw(), thread: nix::unistd::gettid().as_raw() }
+    }
+}
+
+/// Sends the calling thread, which `victim` is, a signal while `errno` has the value given. Needs
+/// next to nothing of the stack. The result is what `errno` is when the handler has returned.
+#[inline(never)]
+pub(crate) fn strike(victim: Victim, signal: libc::c_int, errno: i32) -> i32 {
+    // SAFETY: `errno` is a plain number of this thread.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: the address is valid as long as the thread lives.
+    unsafe { place.write(errno) };
+    // SAFETY: `tgkill` takes three numbers.
+    let sent = unsafe { libc::syscall(libc::SYS_tgkill, victim.process, victim.thread, signal) };
+    // SAFETY: as above.
+    let errno = unsafe { place.read_volatile() };
+    assert_eq!(sent, 0);
+    errno
+}
+
+/// Makes the counter of an eventfd as large as it can be, so that writes to it fail.
+pub(crate) fn fill_eventfd(fd: RawFd) {
+    let most = (u64::MAX - 1).to_ne_bytes();
+    // SAFETY: `most` has the length given and lives through the call.
+    let written = unsafe { libc::write(fd, most.as_ptr().cast(), most.len()) };
+    assert_eq!(written, 8);
 }
 
 static SIGNALS: AtomicUsize = AtomicUsize::new(0);
