@@ -92,9 +92,13 @@ fn repository() -> Vec<File> {
             let path = entry.expect("a folder just opened can be read").path();
             let name = path.strip_prefix(root).expect("the walk stays below the root");
             let name = name.to_str().expect("file names are UTF-8");
+            if name == ".git" {
+                // A folder, or in a worktree a file that says where the folder is.
+                continue;
+            }
             if path.is_dir() {
                 let is_built = path.join("CACHEDIR.TAG").exists();
-                if name != ".git" && name != "target" && !is_built {
+                if name != "target" && !is_built {
                     folders.push(path);
                 }
             } else {
