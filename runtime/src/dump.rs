@@ -35,7 +35,9 @@ const LIST_COST: u32 = 1;
 const LOOK_COST: u32 = 16;
 /// and its backtrace: 5 to 20 µs, more when it is deep.
 const TRACE_COST: u32 = 64;
-/// What is spent between two looks at the clock.
+/// What is spent before the first look at the clock, so that a dump of a few coroutines is taken in
+/// one slice however slow the machine is, and between two looks after that.
+const BEFORE_CLOCK: u32 = 1024;
 const PER_CLOCK: u32 = 64;
 /// What recording a backtrace needs of the stack.
 const BACKTRACE_NEEDS: usize = 24 * 1024;
@@ -288,7 +290,7 @@ struct Slice<'a> {
 impl<'a> Slice<'a> {
     fn begin(clock: &'a Clock) -> Self {
         let end = clock.refresh().saturating_add(SLICE);
-        Self { clock, end, left: BUDGET, unclocked: PER_CLOCK }
+        Self { clock, end, left: BUDGET, unclocked: BEFORE_CLOCK }
     }
 
     const fn spend(&mut self, cost: u32) {
