@@ -50,7 +50,7 @@ fn in_a_child_forked_by_a_coroutine_nothing_suspends_and_the_parent_goes_on() {
                         && rt::current().is_none(),
                 )
             });
-            assert_eq!(code, FINE.into());
+            assert_eq!(code, i32::from(FINE));
             // Not unparked and not cancelled by the child, whose memory is its own.
             drop(unparker);
             let late = rt::park_until(rt::now() + MS);
@@ -90,10 +90,10 @@ fn a_child_that_leaves_its_coroutine_gets_an_error_from_block_on_and_its_runtime
                 let quiet = support::logs::capture(|| drop(runtime)).is_empty();
                 exit(code(forked && quiet))
             }
-            Some(forked) => code(result.unwrap() && forked.wait() == FINE.into()),
+            Some(forked) => code(result.unwrap() && forked.wait() == i32::from(FINE)),
         }
     });
-    assert_eq!(code, FINE.into());
+    assert_eq!(code, i32::from(FINE));
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_runtime_of_the_parent_is_refused_in_the_child_and_a_new_one_works() {
         });
         code(refused && works.unwrap() == Ok(3))
     });
-    assert_eq!(code, FINE.into());
+    assert_eq!(code, i32::from(FINE));
     while !parked.is_finished() {
         runtime.turn(None).unwrap();
     }
@@ -139,7 +139,7 @@ fn a_runtime_dropped_in_the_child_leaves_the_parents_alone() {
     runtime.as_ref().unwrap().turn(Some(Duration::ZERO)).unwrap();
     let logs = |f: &mut dyn FnMut()| support::logs::capture(f).len();
     let code = fork(|| code(logs(&mut || drop(runtime.take())) == 0));
-    assert_eq!(code, FINE.into());
+    assert_eq!(code, i32::from(FINE));
     let runtime = runtime.unwrap();
     while !parked.is_finished() {
         runtime.turn(None).unwrap();

@@ -456,7 +456,7 @@ fn scoped_and_named_children_inherit_and_those_spawned_from_outside_do_not() {
         .unwrap();
     let outside = runtime.spawn(|| HEIRLOOM.take()).unwrap();
     runtime.block_on(settle).unwrap();
-    assert_eq!(outside.join().unwrap(), []);
+    assert_eq!(outside.join().unwrap(), Vec::<u32>::new());
 }
 
 #[test]

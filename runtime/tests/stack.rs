@@ -86,7 +86,7 @@ fn the_mprotect_fallback_guards_stacks_as_well() {
                 })
                 .collect();
             let sum: u32 = children.iter().map(|child| child.join().unwrap()).sum();
-            assert_eq!(sum, (0..500).sum());
+            assert_eq!(sum, (0..500).sum::<u32>());
         })
         .unwrap();
 }
