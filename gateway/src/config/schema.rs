@@ -1,0 +1,311 @@
+//! The keys that a configuration may have: one table, from which come the defaults, the checks, the names of
+//! environment variables, `thalweg config` and `docs/configuration.md`.
+
+use std::ops::RangeInclusive;
+
+use super::value::Kind;
+
+/// One key of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Section and name: `srt.latency_ms`. A list of tables has no section: `udp`.
+    pub path: &'static str,
+    /// What its values are.
+    pub kind: Kind,
+    /// The value that is in force when nobody sets it, as TOML.
+    pub default: &'static str,
+    /// What it does, in a sentence or two.
+    pub doc: &'static str,
+}
+
+impl Key {
+    /// The key of that path.
+    #[must_use]
+    pub fn find(path: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.path == path)
+    }
+
+    /// The section, empty for a key that is one itself.
+    #[must_use]
+    pub fn section(&self) -> &'static str {
+        self.path.split_once('.').map_or("", |(section, _)| section)
+    }
+
+    /// The name within the section.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.path.split_once('.').map_or(self.path, |(_, name)| name)
+    }
+
+    /// The environment variable that sets it.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("THALWEG_{}", self.path.replace('.', "_").to_uppercase())
+    }
+}
+
+/// A section, and what it is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// Its name in the file.
+    pub name: &'static str,
+    /// What it is about, in a sentence.
+    pub doc: &'static str,
+}
+
+/// All sections, in the order in which they are shown.
+pub const SECTIONS: &[Section] = &[
+    Section { name: "srt", doc: "SRT, to publish and to play." },
+    Section { name: "rtmp", doc: "RTMP, to publish and to play." },
+    Section { name: "http", doc: "HTTP: players, API and metrics, on the same addresses." },
+    Section { name: "play", doc: "What players get." },
+    Section { name: "publish", doc: "Who publishes, and what happens when they go." },
+    Section { name: "hub", doc: "What is kept of each stream in memory." },
+    Section {
+        name: "limits",
+        doc: "What is refused when there is too much of it; each protocol says so in its own words.",
+    },
+    Section { name: "timeouts", doc: "How long peers may keep the gateway waiting." },
+    Section { name: "log", doc: "What is logged, how and where." },
+];
+
+const MEBIBYTE: u64 = 1 << 20;
+
+/// All keys, section by section.
+pub const KEYS: &[Key] = &[
+    Key {
+        path: "srt.listen",
+        kind: Kind::Addresses,
+        default: r#"["0.0.0.0:10080", "[::]:10080"]"#,
+        doc: "UDP addresses to listen on for SRT; an empty list turns it off. Port 0 takes a free one, which is \
+              printed at the start.",
+    },
+    Key {
+        path: "srt.latency_ms",
+        kind: integer(0..=60_000, "ms"),
+        default: "120",
+        doc: "The least latency of SRT connections, in which lost packets are sent again. The larger of both ends' \
+              is in force.",
+    },
+    Key {
+        path: "srt.passphrase",
+        kind: Kind::Secret { min_len: 10, max_len: 79 },
+        default: r#""""#,
+        doc: "Encrypts SRT: peers have to know it too. Empty for none.",
+    },
+    Key {
+        path: "srt.default_mode",
+        kind: Kind::Choice(&["publish", "request"]),
+        default: r#""request""#,
+        doc: "What an SRT peer wants whose stream id does not say so: to publish, or to play (`request`).",
+    },
+    Key {
+        path: "srt.default_stream",
+        kind: Kind::Stream,
+        default: r#""live/livestream""#,
+        doc: "The stream of SRT peers that send no stream id, as many encoders do.",
+    },
+    Key {
+        path: "srt.ports",
+        kind: Kind::Ports,
+        default: "{}",
+        doc: "Further ports, for encoders that cannot send a stream id: what is published there becomes the named \
+              stream. They are opened on each IP address of `srt.listen`.",
+    },
+    Key {
+        path: "rtmp.listen",
+        kind: Kind::Addresses,
+        default: r#"["0.0.0.0:1935", "[::]:1935"]"#,
+        doc: "TCP addresses to listen on for RTMP; an empty list turns it off.",
+    },
+    Key {
+        path: "http.listen",
+        kind: Kind::Addresses,
+        default: r#"["0.0.0.0:8080", "[::]:8080"]"#,
+        doc: "TCP addresses to listen on for HTTP; an empty list turns it off.",
+    },
+    Key {
+        path: "play.merge_window_ms",
+        kind: integer(0..=10_000, "ms"),
+        default: "0",
+        doc: "How long what players get may be held back, so that more is written at once: larger values cost \
+              latency and save CPU. At 0 everything leaves as soon as it is there.",
+    },
+    Key {
+        path: "play.wait_ms",
+        kind: integer(0..=3_600_000, "ms"),
+        default: "3000",
+        doc: "How long a player may wait for a stream that nobody publishes yet, before it is told so.",
+    },
+    Key {
+        path: "play.gop_cache",
+        kind: Kind::Boolean,
+        default: "true",
+        doc: "Whether players start with the last random-access point, so that a picture is there at once, or with \
+              the next one.",
+    },
+    Key {
+        path: "play.ts_start",
+        kind: Kind::Choice(&["gop", "live"]),
+        default: r#""gop""#,
+        doc: "Where players of MPEG-TS (by SRT or HTTP) start: with the last random-access point, sent faster than \
+              it plays, or with what comes in now.",
+    },
+    Key {
+        path: "publish.grace_s",
+        kind: integer(0..=3600, "s"),
+        default: "10",
+        doc: "How long players stay attached when the publisher has gone, in case it comes back.",
+    },
+    Key {
+        path: "publish.second",
+        kind: Kind::Choice(&["reject", "takeover"]),
+        default: r#""reject""#,
+        doc: "What happens to the second that publishes the same stream: it is rejected, or it takes over and the \
+              first is disconnected.",
+    },
+    Key {
+        path: "hub.ring_bytes",
+        kind: size(MEBIBYTE, "bytes"),
+        default: r#""64MiB""#,
+        doc: "How much of a stream is kept for players that lag behind. A player that falls out of it goes on at \
+              the newest random-access point.",
+    },
+    Key {
+        path: "hub.ring_s",
+        kind: integer(1..=600, "s"),
+        default: "20",
+        doc: "How much of a stream is kept in time. Whichever of both bounds is reached first counts.",
+    },
+    Key {
+        path: "limits.connections",
+        kind: limit(1_000_000),
+        default: "10000",
+        doc: "Connections of all protocols together. 0 for no limit.",
+    },
+    Key {
+        path: "limits.connections_per_ip",
+        kind: limit(1_000_000),
+        default: "0",
+        doc: "Connections of all protocols from one IP address. 0 for no limit.",
+    },
+    Key {
+        path: "limits.publishers",
+        kind: limit(1_000_000),
+        default: "0",
+        doc: "Streams that are published at the same time. 0 for no limit.",
+    },
+    Key {
+        path: "limits.streams",
+        kind: limit(1_000_000),
+        default: "0",
+        doc: "Streams that exist at the same time: published, or with players that wait. 0 for no limit.",
+    },
+    Key {
+        path: "limits.bitrate_per_publisher",
+        kind: size(0, "bits a second"),
+        default: "0",
+        doc: "A publisher that sends more than this is disconnected. 0 for no limit.",
+    },
+    Key {
+        path: "limits.memory",
+        kind: size(0, "bytes"),
+        default: "0",
+        doc: "Memory of the whole process, above which new connections are refused. 0 for no limit.",
+    },
+    Key {
+        path: "timeouts.handshake_ms",
+        kind: integer(100..=600_000, "ms"),
+        default: "10000",
+        doc: "From the connection until the peer has said what it wants: the RTMP handshake and commands, and the \
+              head of an HTTP request.",
+    },
+    Key {
+        path: "timeouts.http_idle_ms",
+        kind: integer(100..=3_600_000, "ms"),
+        default: "60000",
+        doc: "How long an HTTP connection may stay without another request.",
+    },
+    Key {
+        path: "timeouts.publisher_ms",
+        kind: integer(100..=3_600_000, "ms"),
+        default: "30000",
+        doc: "How long a publisher may send nothing.",
+    },
+    Key {
+        path: "timeouts.player_ms",
+        kind: integer(100..=3_600_000, "ms"),
+        default: "30000",
+        doc: "How long a player may take nothing of what there is for it.",
+    },
+    Key {
+        path: "timeouts.shutdown_ms",
+        kind: integer(0..=600_000, "ms"),
+        default: "5000",
+        doc: "How long the gateway waits for its peers when it is asked to end.",
+    },
+    Key {
+        path: "log.level",
+        kind: Kind::LogFilter,
+        default: r#""info""#,
+        doc: "Which lines are logged: `error`, `warn`, `info`, `debug` or `trace`, or different ones for different \
+              modules: `info,thalweg_gateway::protocol::srt=debug`.",
+    },
+    Key {
+        path: "log.format",
+        kind: Kind::Choice(&["text", "json"]),
+        default: r#""text""#,
+        doc: "Lines for people, or a JSON object on each line for programs.",
+    },
+    Key {
+        path: "log.file",
+        kind: Kind::Path,
+        default: r#""""#,
+        doc: "A file to append to. Empty for the standard error output.",
+    },
+    Key {
+        path: "udp",
+        kind: Kind::Inputs,
+        default: "[]",
+        doc: "MPEG-TS over UDP without SRT: what arrives at the address becomes the named stream.",
+    },
+];
+
+const fn integer(range: RangeInclusive<u32>, unit: &'static str) -> Kind {
+    Kind::Integer { min: *range.start(), max: *range.end(), unit, zero_is_none: false }
+}
+
+const fn limit(max: u32) -> Kind {
+    Kind::Integer { min: 0, max, unit: "", zero_is_none: true }
+}
+
+/// Of bytes or bits; with a least value of 0 that means none.
+const fn size(min: u64, unit: &'static str) -> Kind {
+    Kind::Size { min, unit, zero_is_none: min == 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_key_is_of_a_section_and_unique() {
+        let sections: Vec<&str> = SECTIONS.iter().map(|section| section.name).collect();
+        let mut seen = BTreeSet::new();
+        for key in KEYS {
+            assert!(key.section().is_empty() || sections.contains(&key.section()), "{}", key.path);
+            assert!(seen.insert(key.path), "{} is there twice", key.path);
+            assert!(seen.insert(key.variable().leak()), "{} is ambiguous", key.variable());
+            assert!(key.doc.ends_with('.'), "{}: the documentation is a sentence", key.path);
+        }
+        for section in SECTIONS {
+            assert!(
+                KEYS.iter().any(|key| key.section() == section.name),
+                "{} is empty",
+                section.name
+            );
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The configuration as the rest of the gateway sees it: plain values, checked.
+//!
+//! What each key means and which values it may have stands in [`schema`](super::schema); here is only where it goes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::ParseIntError;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+use super::secret::Secret;
+use crate::key::StreamKey;
+
+/// A whole configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// SRT.
+    pub srt: Srt,
+    /// RTMP.
+    pub rtmp: Rtmp,
+    /// HTTP.
+    pub http: Http,
+    /// What players get.
+    pub play: Play,
+    /// What publishers may do.
+    pub publish: Publish,
+    /// What is kept of each stream.
+    pub hub: Hub,
+    /// How much is too much.
+    pub limits: Limits,
+    /// How long is too long.
+    pub timeouts: Timeouts,
+    /// Logging.
+    pub log: Log,
+    /// Inputs of MPEG-TS over UDP.
+    pub udp: Vec<UdpInput>,
+}
+
+/// `[srt]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Srt {
+    /// Where to listen; not at all when empty.
+    pub listen: Vec<SocketAddr>,
+    /// The least latency of a connection.
+    #[serde(rename = "latency_ms", deserialize_with = "milliseconds")]
+    pub latency: Duration,
+    /// Encrypts connections.
+    pub passphrase: Option<Secret>,
+    /// What peers want that do not say so.
+    pub default_mode: DefaultMode,
+    /// The stream of peers that name none.
+    pub default_stream: StreamKey,
+    /// Further ports, and what is published there.
+    #[serde(deserialize_with = "ports")]
+    pub ports: BTreeMap<u16, StreamKey>,
+}
+
+/// What an SRT peer wants whose stream id does not say so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DefaultMode {
+    /// To publish.
+    Publish,
+    /// To play.
+    Request,
+}
+
+/// `[rtmp]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rtmp {
+    /// Where to listen; not at all when empty.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Where to listen; not at all when empty.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// `[play]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Play {
+    /// How long data may wait for more, to be written together.
+    #[serde(rename = "merge_window_ms", deserialize_with = "milliseconds")]
+    pub merge_window: Duration,
+    /// How long a player may wait for a stream that nobody publishes.
+    #[serde(rename = "wait_ms", deserialize_with = "milliseconds")]
+    pub wait: Duration,
+    /// Whether players start with the last random-access point.
+    pub gop_cache: bool,
+    /// Where players of MPEG-TS start.
+    pub ts_start: TsStart,
+}
+
+/// Where players of MPEG-TS start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TsStart {
+    /// With the last random-access point.
+    Gop,
+    /// With what comes in now.
+    Live,
+}
+
+/// `[publish]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publish {
+    /// How long a stream outlives its publisher.
+    #[serde(rename = "grace_s", deserialize_with = "seconds")]
+    pub grace: Duration,
+    /// What happens to a second publisher.
+    pub second: SecondPublisher,
+}
+
+/// What happens to the second that publishes the same stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecondPublisher {
+    /// It is rejected.
+    Reject,
+    /// The first is disconnected.
+    Takeover,
+}
+
+/// `[hub]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hub {
+    /// How much of a stream is kept, in bytes.
+    pub ring_bytes: u64,
+    /// How much of a stream is kept, in time.
+    #[serde(rename = "ring_s", deserialize_with = "seconds")]
+    pub ring_time: Duration,
+}
+
+/// `[limits]`: `None` is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Connections of all protocols.
+    pub connections: Option<u32>,
+    /// Connections from one IP address.
+    pub connections_per_ip: Option<u32>,
+    /// Streams that are published.
+    pub publishers: Option<u32>,
+    /// Streams that exist.
+    pub streams: Option<u32>,
+    /// What one publisher may send, in bits a second.
+    #[serde(rename = "bitrate_per_publisher")]
+    pub bitrate_per_publisher_bps: Option<u64>,
+    /// Memory of the process.
+    #[serde(rename = "memory")]
+    pub memory_bytes: Option<u64>,
+}
+
+/// `[timeouts]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timeouts {
+    /// From the connection until the peer has said what it wants.
+    #[serde(rename = "handshake_ms", deserialize_with = "milliseconds")]
+    pub handshake: Duration,
+    /// Between two HTTP requests.
+    #[serde(rename = "http_idle_ms", deserialize_with = "milliseconds")]
+    pub http_idle: Duration,
+    /// Without anything from a publisher.
+    #[serde(rename = "publisher_ms", deserialize_with = "milliseconds")]
+    pub publisher: Duration,
+    /// Without a player taking anything.
+    #[serde(rename = "player_ms", deserialize_with = "milliseconds")]
+    pub player: Duration,
+    /// For the peers at the end.
+    #[serde(rename = "shutdown_ms", deserialize_with = "milliseconds")]
+    pub shutdown: Duration,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// Directives of `tracing_subscriber::EnvFilter`.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+    /// Where lines go, if not to the standard error output.
+    pub file: Option<PathBuf>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// One of `[[udp]]`: MPEG-TS over UDP.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UdpInput {
+    /// Where it arrives.
+    pub listen: SocketAddr,
+    /// What it becomes.
+    pub stream: StreamKey,
+}
+
+fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_millis)
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_secs)
+}
+
+/// The keys of a TOML table are texts.
+fn ports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<u16, StreamKey>, D::Error> {
+    let table = BTreeMap::<String, StreamKey>::deserialize(deserializer)?;
+    let numbered = table.into_iter().map(|(port, key)| Ok((port.parse()?, key)));
+    numbered.collect::<Result<_, ParseIntError>>().map_err(de::Error::custom)
+}
