@@ -1,0 +1,238 @@
+//! Who is connected, and what for: what the API lists and may end.
+
+use crate::key::StreamKey;
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    fmt,
+    net::{IpAddr, SocketAddr},
+    rc::{Rc, Weak},
+    time::Instant,
+};
+use thalweg_runtime as rt;
+
+/// Names a connection in logs and in the API, for the life of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
+
+/// What a connection does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Publishes a stream.
+    Publisher(StreamKey),
+    /// Plays a stream.
+    Player(StreamKey),
+}
+
+/// One connection of one peer. Its entry goes when the last handle does.
+pub struct Client {
+    /// Its name.
+    pub id: ClientId,
+    /// The other end, as the transport tells.
+    pub peer: SocketAddr,
+    /// When it was accepted.
+    pub since: Instant,
+    /// Bytes of media and protocol that were sent to it.
+    pub sent: Cell<u64>,
+    /// Bytes that came from it.
+    pub received: Cell<u64>,
+    /// How often it was too slow and skipped.
+    pub skips: Cell<u64>,
+    /// By which protocol: `srt`, `rtmp`, `flv`, `ts`, `mp4`.
+    protocol: Cell<&'static str>,
+    role: RefCell<Option<Role>>,
+    kick: RefCell<Option<Box<dyn Fn()>>>,
+    detail: RefCell<Option<Box<dyn Fn() -> Figures>>>,
+    table: Weak<Table>,
+}
+
+/// Names, with their units last, and values.
+pub type Figures = Vec<(&'static str, f64)>;
+
+/// All connections.
+#[derive(Clone, Debug, Default)]
+pub struct Clients(Rc<Table>);
+
+#[derive(Default)]
+struct Table {
+    clients: RefCell<BTreeMap<ClientId, Weak<Client>>>,
+    /// How many come from each address.
+    addresses: RefCell<HashMap<IpAddr, usize>>,
+    total: Cell<u64>,
+    is_memory_short: Cell<bool>,
+    /// What those that are gone had sent and received.
+    gone: Cell<(u64, u64)>,
+}
+
+impl Clients {
+    /// Enters a connection.
+    pub fn enter(&self, protocol: &'static str, peer: SocketAddr) -> Rc<Client> {
+        let id = ClientId(self.0.total.get() + 1);
+        self.0.total.set(id.0);
+        let client = Rc::new(Client {
+            id,
+            peer,
+            since: rt::now(),
+            sent: Cell::new(0),
+            received: Cell::new(0),
+            skips: Cell::new(0),
+            protocol: Cell::new(protocol),
+            role: RefCell::new(None),
+            kick: RefCell::new(None),
+            detail: RefCell::new(None),
+            table: Rc::downgrade(&self.0),
+        });
+        self.0.clients.borrow_mut().insert(id, Rc::downgrade(&client));
+        *self.0.addresses.borrow_mut().entry(peer.ip()).or_default() += 1;
+        client
+    }
+
+    /// The connection of this id.
+    pub fn find(&self, id: ClientId) -> Option<Rc<Client>> {
+        self.0.clients.borrow().get(&id).and_then(Weak::upgrade)
+    }
+
+    /// All connections, oldest first.
+    pub fn list(&self) -> Vec<Rc<Client>> {
+        self.0.clients.borrow().values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.clients.borrow().len()
+    }
+
+    /// How many there were in all.
+    pub fn total(&self) -> u64 {
+        self.0.total.get()
+    }
+
+    /// Bytes that were sent to all there ever were.
+    pub fn sent(&self) -> u64 {
+        self.list().iter().map(|client| client.sent.get()).sum::<u64>() + self.0.gone.get().0
+    }
+
+    /// Bytes that came from all there ever were.
+    pub fn received(&self) -> u64 {
+        self.list().iter().map(|client| client.received.get()).sum::<u64>() + self.0.gone.get().1
+    }
+
+    /// Whether memory is so short that there should be no more of them.
+    pub fn is_memory_short(&self) -> bool {
+        self.0.is_memory_short.get()
+    }
+
+    /// Notes whether memory is short.
+    pub fn set_memory_short(&self, is_short: bool) {
+        self.0.is_memory_short.set(is_short);
+    }
+
+    /// How many come from this address.
+    pub fn count_from(&self, address: IpAddr) -> usize {
+        self.0.addresses.borrow().get(&address).copied().unwrap_or(0)
+    }
+}
+
+impl Client {
+    /// By which protocol, as the API names it.
+    pub fn protocol(&self) -> &'static str {
+        self.protocol.get()
+    }
+
+    /// The protocol is known better now: HTTP turned out to be FLV.
+    pub fn set_protocol(&self, protocol: &'static str) {
+        self.protocol.set(protocol);
+    }
+
+    /// What it does, once known.
+    pub fn role(&self) -> Option<Role> {
+        self.role.borrow().clone()
+    }
+
+    /// It publishes or plays from now on.
+    pub fn set_role(&self, role: Role) {
+        *self.role.borrow_mut() = Some(role);
+    }
+
+    /// It neither publishes nor plays any more.
+    pub fn clear_role(&self) {
+        *self.role.borrow_mut() = None;
+    }
+
+    /// How to end it.
+    pub fn set_kick(&self, kick: impl Fn() + 'static) {
+        *self.kick.borrow_mut() = Some(Box::new(kick));
+    }
+
+    /// Ends it; `false` when it cannot be ended.
+    pub fn kick(&self) -> bool {
+        let kick = self.kick.borrow();
+        kick.as_ref().inspect(|kick| kick()).is_some()
+    }
+
+    /// What the transport can tell of it.
+    pub fn set_detail(&self, detail: impl Fn() -> Figures + 'static) {
+        *self.detail.borrow_mut() = Some(Box::new(detail));
+    }
+
+    /// The transport's figures; empty when it has none.
+    pub fn detail(&self) -> Figures {
+        self.detail.borrow().as_ref().map(|detail| detail()).unwrap_or_default()
+    }
+
+    /// Counts what was sent.
+    pub fn add_sent(&self, bytes: usize) {
+        self.sent.set(self.sent.get() + bytes as u64);
+    }
+
+    /// Counts what was received.
+    pub fn add_received(&self, bytes: usize) {
+        self.received.set(self.received.get() + bytes as u64);
+    }
+}
+
+impl Table {
+    fn left(&self, address: IpAddr) {
+        let mut addresses = self.addresses.borrow_mut();
+        if let Entry::Occupied(mut count) = addresses.entry(address) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if let Some(table) = self.table.upgrade() {
+            table.clients.borrow_mut().remove(&self.id);
+            table.left(self.peer.ip());
+            let (sent, received) = table.gone.get();
+            table.gone.set((sent + self.sent.get(), received + self.received.get()));
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("id", &self.id)
+            .field("peer", &self.peer)
+            .field("protocol", &self.protocol)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} clients", self.clients.borrow().len())
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

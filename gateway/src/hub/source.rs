@@ -1,0 +1,374 @@
+//! A source: one live stream, its last units, its feeds, and who publishes it.
+
+use super::{
+    feed::{Feed, FeedKey, Format},
+    rate::Rate,
+    registry::{Settings, Table},
+    ring::Ring,
+    subscriber::{PlayEnd, Start, Subscriber},
+    timeline::Timeline,
+};
+use crate::{
+    container::{Chunk, LeftOut, Select, Sink},
+    key::StreamKey,
+    media::{AccessUnit, MediaKind, Span, TrackId, Tracks},
+};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    rc::{Rc, Weak},
+    time::{Duration, Instant},
+};
+use thalweg_runtime as rt;
+
+/// One live stream. It outlives its publisher by the grace time, so that the next one finds the players still there.
+pub struct Source {
+    key: StreamKey,
+    since: Instant,
+    settings: Rc<Settings>,
+    registry: Weak<Table>,
+    tracks: RefCell<Tracks>,
+    units: RefCell<Ring<AccessUnit>>,
+    timeline: RefCell<Timeline>,
+    feeds: RefCell<Vec<Weak<Feed>>>,
+    /// Which publisher is the present one: they count up. Those before it are not heard any more.
+    publisher: Cell<u64>,
+    state: Cell<SourceState>,
+    frames: Cell<u64>,
+    received: Cell<u64>,
+}
+
+/// What a source is up to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceState {
+    /// It has a publisher.
+    Live,
+    /// Its publisher left, and another may still come.
+    Waiting,
+    /// It is over; nobody is attached any more.
+    Ended,
+}
+
+/// How full a feed is, and who reads it.
+#[derive(Clone, Debug)]
+pub struct FeedState {
+    /// The format.
+    pub name: &'static str,
+    /// Which tracks.
+    pub select: Select,
+    /// How many read it.
+    pub readers: usize,
+    /// Bytes in its ring.
+    pub bytes: usize,
+    /// Media time in its ring.
+    pub span: Span,
+    /// The selected tracks that it does not carry, and why.
+    pub left_out: Vec<(TrackId, LeftOut)>,
+}
+
+impl Source {
+    pub(super) fn new(key: StreamKey, settings: Rc<Settings>, registry: Weak<Table>) -> Self {
+        Self {
+            key,
+            registry,
+            since: rt::now(),
+            tracks: RefCell::default(),
+            units: RefCell::new(Ring::new(settings.bounds)),
+            timeline: RefCell::default(),
+            feeds: RefCell::default(),
+            publisher: Cell::new(0),
+            state: Cell::new(SourceState::Waiting),
+            frames: Cell::new(0),
+            received: Cell::new(0),
+            settings,
+        }
+    }
+
+    /// Its name.
+    pub const fn key(&self) -> &StreamKey {
+        &self.key
+    }
+
+    /// When it began.
+    pub const fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Whether somebody publishes it.
+    pub fn state(&self) -> SourceState {
+        self.state.get()
+    }
+
+    /// What it consists of.
+    pub fn tracks(&self) -> Tracks {
+        self.tracks.borrow().clone()
+    }
+
+    /// Pictures that came in so far.
+    pub fn frames(&self) -> u64 {
+        self.frames.get()
+    }
+
+    /// Bytes that its publishers sent so far.
+    pub fn received(&self) -> u64 {
+        self.received.get()
+    }
+
+    /// How often the times of its publishers jumped.
+    pub fn jumps(&self) -> u64 {
+        self.timeline.borrow().jumps()
+    }
+
+    /// Its feeds.
+    pub fn feeds(&self) -> Vec<FeedState> {
+        let state = |feed: Rc<Feed>| {
+            let (bytes, span) = feed.fill();
+            let (name, select) = (feed.key.name, feed.key.select);
+            let (readers, left_out) = (feed.readers.get(), feed.left_out());
+            FeedState { name, select, readers, bytes, span, left_out }
+        };
+        self.feeds.borrow().iter().filter_map(Weak::upgrade).map(state).collect()
+    }
+
+    /// Bytes and media time in the ring of units.
+    pub fn fill(&self) -> (usize, Span) {
+        let units = self.units.borrow();
+        (units.bytes(), units.span())
+    }
+
+    /// Reads the format `M`. The first reader of a format muxes the GOP that is there.
+    ///
+    /// # Suspends
+    ///
+    /// Between slices of that work, so that others go on.
+    ///
+    /// # Errors
+    ///
+    /// [`PlayEnd::Wait`] when it was cancelled or a deadline passed.
+    pub fn subscribe<M: Format>(
+        self: &Rc<Self>,
+        select: Select,
+        start: Start,
+    ) -> Result<Subscriber, PlayEnd> {
+        let found = self.find_feed(FeedKey::of::<M>(select));
+        let feed = found.unwrap_or_else(|| self.add_feed::<M>(select));
+        Subscriber::new(Rc::clone(self), feed, self.settings.merge_window).open(start)
+    }
+
+    /// Muxes at most `limit` more units into `feed`; `true` when it is up to date.
+    pub(super) fn advance(&self, feed: &Feed, limit: usize) -> bool {
+        feed.advance(&self.units.borrow(), limit)
+    }
+
+    /// When the present merge window is over: the same instant for all readers, so that they are woken together.
+    pub(super) fn next_window(&self, window: Duration) -> Instant {
+        let since = rt::now().saturating_duration_since(self.since);
+        let into = since.as_nanos() % window.as_nanos().max(1);
+        rt::now() + window - Duration::from_nanos(u64::try_from(into).unwrap_or(0))
+    }
+
+    pub(super) fn begin(self: &Rc<Self>) -> Publisher {
+        let generation = self.publisher.get() + 1;
+        self.publisher.set(generation);
+        self.state.set(SourceState::Live);
+        self.timeline.borrow_mut().restart();
+        self.units.borrow_mut().forget_mark();
+        // The last publisher filled these itself; whether this one will is not known yet.
+        let next_unit = self.units.borrow().end();
+        for feed in self.feeds.borrow().iter().filter_map(Weak::upgrade) {
+            if feed.is_original() {
+                feed.switch(Some(feed.key.new_mux()), next_unit);
+            }
+        }
+        let rate = self.settings.publisher_rate_bps.map(Rate::new);
+        Publisher { source: Rc::clone(self), generation, rate }
+    }
+
+    /// Ends the source if no publisher has come since `generation` left.
+    pub(super) fn end_unless_taken(&self, generation: u64) -> bool {
+        let is_free = self.publisher.get() == generation && self.state.get() != SourceState::Live;
+        if is_free {
+            self.end();
+        }
+        is_free
+    }
+
+    pub(super) fn end(&self) {
+        self.state.set(SourceState::Ended);
+        for feed in self.feeds.borrow().iter().filter_map(Weak::upgrade) {
+            feed.end();
+        }
+    }
+
+    fn find_feed(&self, key: FeedKey) -> Option<Rc<Feed>> {
+        self.feeds.borrow().iter().filter_map(Weak::upgrade).find(|feed| feed.key == key)
+    }
+
+    fn add_feed<M: Format>(&self, select: Select) -> Rc<Feed> {
+        let units = self.units.borrow();
+        let first = units.newest_mark().unwrap_or_else(|| units.end());
+        let (key, bounds) = (FeedKey::of::<M>(select), self.settings.bounds);
+        let feed = Rc::new(Feed::new(key, bounds, Some(key.new_mux()), first));
+        feed.tracks(&self.tracks.borrow());
+        feed.is_filling.set(first < units.end());
+        let mut feeds = self.feeds.borrow_mut();
+        feeds.retain(|feed| feed.strong_count() > 0);
+        feeds.push(Rc::downgrade(&feed));
+        feed
+    }
+
+    /// Every feed that is not being filled takes what has come.
+    fn distribute(&self) {
+        let units = self.units.borrow();
+        // Some muxers find out only as units come; to ask with every unit would be too much.
+        let tells = units.newest_mark() == units.end().checked_sub(1);
+        let mut has_gone = false;
+        for feed in self.feeds.borrow().iter() {
+            let Some(feed) = feed.upgrade() else {
+                has_gone = true;
+                continue;
+            };
+            if feed.is_filling.get() {
+                continue;
+            }
+            feed.advance(&units, usize::MAX);
+            if tells {
+                feed.tell_left_out(&self.key);
+            }
+            feed.more.broadcast();
+        }
+        if has_gone {
+            self.feeds.borrow_mut().retain(|feed| feed.strong_count() > 0);
+        }
+    }
+}
+
+/// The right to push into a source. Dropping it is leaving.
+pub struct Publisher {
+    source: Rc<Source>,
+    generation: u64,
+    rate: Option<Rate>,
+}
+
+/// A feed whose chunks the publisher brings as they came in, instead of having them muxed.
+#[derive(Debug)]
+pub struct Original(Rc<Feed>);
+
+impl Publisher {
+    /// Whether no other publisher has taken over.
+    pub fn is_current(&self) -> bool {
+        self.source.publisher.get() == self.generation
+    }
+
+    /// Whether the source had another publisher before.
+    pub const fn is_successor(&self) -> bool {
+        self.generation > 1
+    }
+
+    /// The source that it publishes.
+    pub const fn source(&self) -> &Rc<Source> {
+        &self.source
+    }
+
+    /// Counts what came from the peer.
+    pub fn add_received(&self, bytes: usize) {
+        self.source.received.set(self.source.received.get() + bytes as u64);
+        if let Some(rate) = &self.rate {
+            rate.add(bytes as u64);
+        }
+    }
+
+    /// The limit, in bits a second, that this publisher has kept exceeding and for which it is to be disconnected.
+    pub fn exceeded_bps(&self) -> Option<u64> {
+        self.rate.as_ref().filter(|rate| rate.is_exceeded()).map(Rate::limit_bps)
+    }
+
+    /// Brings the chunks of format `M` itself from now on. Who reads that format reads these.
+    pub fn original<M: Format>(&self) -> Original {
+        let source = &self.source;
+        let key = FeedKey::of::<M>(Select::All);
+        let feed = source.find_feed(key).unwrap_or_else(|| {
+            let feed = Rc::new(Feed::new(key, source.settings.bounds, None, 0));
+            source.feeds.borrow_mut().push(Rc::downgrade(&feed));
+            feed
+        });
+        feed.switch(None, 0);
+        feed.is_filling.set(false);
+        Original(feed)
+    }
+
+    /// A chunk of a feed that this publisher fills itself.
+    pub fn push(&self, original: &Original, chunk: Chunk) {
+        if self.is_current() {
+            original.0.push(chunk);
+            original.0.more.broadcast();
+        }
+    }
+}
+
+impl Sink for Publisher {
+    fn tracks(&mut self, tracks: &Tracks) {
+        if !self.is_current() {
+            return;
+        }
+        let is_same_set = {
+            let known = self.source.tracks.borrow();
+            known.iter().map(|t| (t.id, t.codec)).eq(tracks.iter().map(|t| (t.id, t.codec)))
+        };
+        if !is_same_set {
+            // What is in the ring has other tracks: nobody may begin there and read on.
+            self.source.units.borrow_mut().forget_mark();
+        }
+        *self.source.tracks.borrow_mut() = tracks.clone();
+        for feed in self.source.feeds.borrow().iter().filter_map(Weak::upgrade) {
+            feed.tracks(tracks);
+        }
+    }
+
+    fn unit(&mut self, mut unit: AccessUnit) {
+        if !self.is_current() {
+            return;
+        }
+        let source = &self.source;
+        let (dts, pts) = source.timeline.borrow_mut().place(unit.track, unit.dts, unit.pts);
+        (unit.dts, unit.pts) = (dts, pts);
+        let is_video = unit.config.codec().kind() == MediaKind::Video;
+        if is_video {
+            source.frames.set(source.frames.get() + 1);
+        }
+        // Where there are pictures, a reader begins with one.
+        let may_begin =
+            unit.random_access && (is_video || source.tracks.borrow().video().is_none());
+        source.units.borrow_mut().push(unit, may_begin);
+        source.distribute();
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        if self.is_current() {
+            self.source.state.set(SourceState::Waiting);
+            if let Some(registry) = self.source.registry.upgrade() {
+                registry.end_after_grace(&self.source, self.generation);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher")
+            .field("source", &self.source.key)
+            .field("is_current", &self.is_current())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source")
+            .field("key", &self.key)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
