@@ -1,0 +1,156 @@
+//! The one accept loop: limits, a coroutine and a span for each connection, its closing line.
+//!
+//! A protocol gives two functions: how to accept, and what a connection does from its first byte to its last. The
+//! second returns why it is over; nothing below it logs that too.
+
+use crate::hub::{Client, Clients};
+use std::{cell::RefCell, fmt, io, net::SocketAddr, rc::Rc};
+use thalweg_runtime::{self as rt, coroutine_local};
+use tracing::{debug, info, info_span, warn};
+
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// In all.
+    pub connections: usize,
+    /// From one address.
+    pub connections_per_ip: usize,
+}
+
+/// Why a connection may not be served. Its protocol says so in its own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// `limits.connections` is reached.
+    Connections(usize),
+    /// `limits.connections_per_ip` is reached.
+    ConnectionsPerIp(usize),
+    /// `limits.memory` is reached.
+    Memory,
+}
+
+/// What a connection's function is given besides the connection.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Its entry among the clients.
+    pub client: Rc<Client>,
+    /// Why it must be refused, if it must.
+    pub refusal: Option<Refusal>,
+    cause: Rc<RefCell<Option<String>>>,
+}
+
+coroutine_local! {
+    /// The session that the coroutine serves.
+    static SESSION: RefCell<Option<Session>> = RefCell::new(None);
+}
+
+impl Session {
+    /// The session that the calling coroutine serves.
+    pub fn current() -> Option<Self> {
+        SESSION.with_borrow(Clone::clone)
+    }
+
+    /// Says why the session is over, better than its function can: HTTP does not know what a player was told.
+    pub fn set_cause(&self, cause: impl fmt::Display) {
+        *self.cause.borrow_mut() = Some(cause.to_string());
+    }
+}
+
+/// Accepts until `accept` fails, as it does when it is cancelled; each connection becomes a coroutine that runs
+/// `session`.
+///
+/// Connections that are far beyond the limit are closed without a word, since even a word costs something.
+///
+/// # Suspends
+///
+/// Between connections.
+///
+/// # Errors
+///
+/// What `accept` returned last.
+pub fn serve<C, E>(
+    protocol: &'static str,
+    clients: &Clients,
+    limits: Limits,
+    mut accept: impl FnMut() -> io::Result<(C, SocketAddr)>,
+    session: impl Fn(C, &Session) -> Result<(), E> + Clone + 'static,
+) -> io::Result<()>
+where
+    C: 'static,
+    E: fmt::Display + 'static,
+{
+    loop {
+        let (connection, peer) = accept()?;
+        let refusal = limits.refusal(clients, peer);
+        if clients.count() >= limits.connections.saturating_mul(2) {
+            debug!(protocol, %peer, "closed at once: twice as many connections as limits.connections");
+            continue;
+        }
+        let client = clients.enter(protocol, peer);
+        let span = info_span!("client", id = client.id.0, %peer);
+        let cause = Rc::default();
+        let begun = Session { client: Rc::clone(&client), refusal, cause };
+        let session = session.clone();
+        let run = move || run(connection, &begun, session);
+        let name = format!("{protocol} {peer}");
+        match rt::Builder::new().name(name).span(span).spawn(run) {
+            Ok(handle) => client.set_kick(move || handle.cancel()),
+            Err(error) => warn!(protocol, %peer, %error, "cannot serve"),
+        }
+    }
+}
+
+/// One connection, and the one line that tells how it ended.
+fn run<C, E: fmt::Display>(
+    connection: C,
+    begun: &Session,
+    session: impl Fn(C, &Session) -> Result<(), E>,
+) {
+    SESSION.set(Some(begun.clone()));
+    debug!("accepted");
+    let result = session(connection, begun);
+    let client = &begun.client;
+    let seconds = rt::now().saturating_duration_since(client.since).as_secs_f64();
+    let cause = begun.cause.take().unwrap_or_else(|| match &result {
+        Ok(()) => "done".to_owned(),
+        Err(error) => error.to_string(),
+    });
+    info!(
+        cause,
+        protocol = client.protocol(),
+        seconds,
+        received = client.received.get(),
+        sent = client.sent.get(),
+        skips = client.skips.get(),
+        "closed"
+    );
+}
+
+impl Limits {
+    fn refusal(self, clients: &Clients, peer: SocketAddr) -> Option<Refusal> {
+        if clients.count() >= self.connections {
+            return Some(Refusal::Connections(self.connections));
+        }
+        if clients.is_memory_short() {
+            return Some(Refusal::Memory);
+        }
+        (clients.count_from(peer.ip()) >= self.connections_per_ip)
+            .then_some(Refusal::ConnectionsPerIp(self.connections_per_ip))
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connections(most) => {
+                write!(f, "there are {most} connections, as many as limits.connections allows")
+            }
+            Self::Memory => f.write_str("the process has as much memory as limits.memory allows"),
+            Self::ConnectionsPerIp(most) => write!(
+                f,
+                "{most} connections come from this address, as many as limits.connections_per_ip allows"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,243 @@
+//! Streams over HTTP without end: `/live/cam.flv`, `.ts` and `.mp4`.
+//!
+//! The connection is the handler's from the head of the answer on. One coroutine writes; the other waits for the
+//! player to go away, since a source that is silent gives no occasion to notice.
+
+use super::{
+    Session,
+    play::{Admit, PlayError, write_stream},
+};
+use crate::{
+    container::{Select, flv::FlvMux, fmp4::Fmp4, ts::TsMux},
+    http::{Exchange, Response, Router, TakenOver},
+    hub::{Format, PlayEnd, Registry, Role, Start, SubscribeError, Subscriber},
+    key::StreamKey,
+};
+use http::{
+    StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
+use nix::sys::socket::{MsgFlags, recv};
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd},
+    time::Duration,
+};
+use thalweg_runtime::{
+    self as rt, JoinError,
+    net::{Interest, NetFd},
+    select,
+};
+use tracing::{info, warn};
+
+/// How players over HTTP are served.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Where they begin, unless they say so.
+    pub start: Start,
+    /// How long a player may wait for a stream that nobody publishes.
+    pub wait: Duration,
+    /// How long it may take nothing.
+    pub stall: Duration,
+}
+
+/// What a player asked for.
+struct Request {
+    key: StreamKey,
+    select: Select,
+    start: Start,
+}
+
+/// Adds the paths of live streams.
+pub fn route(router: &mut Router, registry: &Registry, settings: Settings) {
+    let registry = registry.clone();
+    router.get("/{*path}", move |exchange| live(exchange, &registry, settings));
+    router.make_public("/{*path}");
+}
+
+fn live(
+    exchange: &mut Exchange<'_, '_>,
+    registry: &Registry,
+    settings: Settings,
+) -> io::Result<()> {
+    let path = exchange.parameter("path").unwrap_or_default().to_owned();
+    let not_found = || Response::text(StatusCode::NOT_FOUND, "there is nothing at this path\n");
+    let Some((name, extension)) = path.rsplit_once('.') else {
+        return exchange.respond(not_found());
+    };
+    let play = match extension {
+        "flv" => play::<FlvMux>,
+        "ts" => play::<TsMux>,
+        "mp4" => play::<Fmp4>,
+        _ => return exchange.respond(not_found()),
+    };
+    match request(exchange, name, settings) {
+        Ok(request) => play(exchange, registry, &request, settings),
+        Err(wrong) => {
+            exchange.respond(Response::text(StatusCode::BAD_REQUEST, &format!("{wrong}\n")))
+        }
+    }
+}
+
+fn request(exchange: &Exchange<'_, '_>, name: &str, settings: Settings) -> Result<Request, String> {
+    let key = name.parse::<StreamKey>().map_err(|error| error.to_string())?;
+    let target = exchange.request().target();
+    let select = match target.parameter("only").as_deref() {
+        None => Select::All,
+        Some("audio") => Select::AudioOnly,
+        Some("video") => Select::VideoOnly,
+        Some(other) => return Err(format!("only={other}: it is audio or video")),
+    };
+    let start = match target.parameter("start").as_deref() {
+        None => settings.start,
+        Some("gop") => Start::Gop,
+        Some("live") => Start::Live,
+        Some(other) => return Err(format!("start={other}: it is gop or live")),
+    };
+    Ok(Request { key, select, start })
+}
+
+fn play<M: Format + Media>(
+    exchange: &mut Exchange<'_, '_>,
+    registry: &Registry,
+    request: &Request,
+    settings: Settings,
+) -> io::Result<()> {
+    let Some(session) = Session::current() else {
+        return Err(io::Error::other("a request outside a session"));
+    };
+    let client = &session.client;
+    client.set_protocol(M::NAME);
+    // It counts as a player while it waits, so that the API shows who waits for what.
+    client.set_role(Role::Player(request.key.clone()));
+    let source = match registry.wait_for(&request.key, rt::now() + settings.wait) {
+        Ok(source) => source,
+        Err(SubscribeError::Wait(error)) => return Err(error.into()),
+        Err(error) => {
+            // The connection goes on and may ask for something else.
+            client.clear_role();
+            client.set_protocol("http");
+            return exchange.respond(Response::text(StatusCode::NOT_FOUND, &format!("{error}\n")));
+        }
+    };
+    let subscribed = source.subscribe::<M>(request.select, request.start);
+    let subscriber = subscribed.map_err(|end| io::Error::other(end.to_string()))?;
+    info!(stream = %request.key, format = M::NAME, "plays");
+    let head = Response::new(StatusCode::OK)
+        .with(CONTENT_TYPE, M::media_type(request.select))
+        .with(CACHE_CONTROL, "no-store");
+    let Some(mut connection) = exchange.take_over(head)? else { return Ok(()) };
+    let end = write_while_watched::<M>(subscriber, &mut connection, &session, settings.stall);
+    match end {
+        Ok(()) => session.set_cause("the player left"),
+        Err(error) => {
+            let is_over = matches!(error, PlayError::End(PlayEnd::Unpublished));
+            session.set_cause(error);
+            if is_over {
+                return connection.finish();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes until the source or the connection ends; `Ok` when it was the player who closed it.
+fn write_while_watched<M: Media>(
+    mut subscriber: Subscriber,
+    connection: &mut TakenOver<'_, '_>,
+    session: &Session,
+    stall: Duration,
+) -> Result<(), PlayError> {
+    let Some(fd) = connection.net_fd().cloned() else {
+        return write_stream(&mut subscriber, M::admit(), connection, &session.client, stall);
+    };
+    rt::scope(|scope| {
+        let writer = scope.spawn(|| {
+            write_stream(&mut subscriber, M::admit(), connection, &session.client, stall)
+        });
+        loop {
+            let ended = select! {
+                readable = fd.becoming_readable() => readable.map_or(Some(Watched::Left), |()| look(&fd)),
+                ended = writer.ending() => Some(Watched::Ended(ended)),
+            };
+            match ended {
+                Ok(None) => {}
+                // It sent something that nobody waits for. That it left will show when a write fails.
+                Ok(Some(Watched::Talks)) => return written(writer.join()),
+                Ok(Some(Watched::Ended(result))) => return written(result),
+                Ok(Some(Watched::Left)) | Err(_) => {
+                    writer.cancel();
+                    return Ok(());
+                }
+            }
+        }
+    })
+}
+
+/// What a player did while it was being written to.
+enum Watched {
+    /// It closed the connection.
+    Left,
+    /// It sent something.
+    Talks,
+    /// Writing has ended.
+    Ended(Result<Result<(), PlayError>, JoinError>),
+}
+
+/// What there is to read; `None` when it was nothing.
+fn look(fd: &NetFd) -> Option<Watched> {
+    let mut byte = [0];
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    let peek = |fd: BorrowedFd<'_>| Ok(recv(fd.as_raw_fd(), &mut byte, flags)?);
+    match fd.try_io(Interest::Readable, peek) {
+        Ok(0) => Some(Watched::Left),
+        Ok(_) => Some(Watched::Talks),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        Err(_) => Some(Watched::Left),
+    }
+}
+
+/// A writer that panicked has been logged by the runtime; its player's session ends like any other.
+fn written(result: Result<Result<(), PlayError>, JoinError>) -> Result<(), PlayError> {
+    result.unwrap_or_else(|error| {
+        warn!(%error, "the writer failed");
+        Ok(())
+    })
+}
+
+/// What a format is called in HTTP.
+pub trait Media {
+    /// The media type of an output with these tracks.
+    fn media_type(select: Select) -> &'static str;
+
+    /// What a reader gets of the feed.
+    fn admit() -> Admit {
+        Admit::All
+    }
+}
+
+impl Media for FlvMux {
+    fn media_type(_select: Select) -> &'static str {
+        "video/x-flv"
+    }
+
+    fn admit() -> Admit {
+        Admit::flv()
+    }
+}
+
+impl Media for TsMux {
+    fn media_type(_select: Select) -> &'static str {
+        "video/mp2t"
+    }
+
+    fn admit() -> Admit {
+        Admit::ts()
+    }
+}
+
+impl Media for Fmp4 {
+    fn media_type(select: Select) -> &'static str {
+        if select == Select::AudioOnly { "audio/mp4" } else { "video/mp4" }
+    }
+}

@@ -1,0 +1,11 @@
+//! The protocols. None knows another; all meet in the hub.
+
+pub mod accept;
+pub mod http_live;
+pub mod play;
+pub mod rtmp;
+pub mod srt;
+pub mod ts_ingest;
+pub mod udp;
+
+pub use accept::{Limits, Refusal, Session};
