@@ -1,0 +1,124 @@
+//! What an operator sees of the gateway, and the one thing to do about it: the API under `/api/v1`, metrics, a page.
+//!
+//! The API has the shape of SRS's (`code`, `server`, `service`, `pid`, then the data under its own name) and its field
+//! names, so that what was written for that works here; what we know beyond it stands in fields of its own. Everything
+//! is read at the moment of the request: nothing here runs when nobody asks.
+//!
+//! Reading is open, as streams are; only `DELETE` changes anything, and not for pages of other sites.
+
+mod api;
+mod describe;
+mod metrics;
+mod page;
+mod process;
+mod rates;
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+use thalweg_runtime as rt;
+
+use crate::http::Router;
+use crate::hub::{Clients, Registry};
+use rates::Rates;
+
+/// What the rooms of this folder look at.
+pub struct Admin {
+    /// The streams.
+    pub registry: Registry,
+    /// The connections.
+    pub clients: Clients,
+    /// Where the gateway can be reached.
+    pub addresses: Addresses,
+    /// How many lines of the log were lost.
+    pub lost_log_lines: Box<dyn Fn() -> u64>,
+    identity: Identity,
+    started: Instant,
+    rates: Rates,
+}
+
+/// Where the gateway listens, with the ports that it really has.
+#[derive(Clone, Debug, Default)]
+pub struct Addresses {
+    /// For SRT.
+    pub srt: Vec<SocketAddr>,
+    /// For RTMP.
+    pub rtmp: Vec<SocketAddr>,
+    /// For HTTP.
+    pub http: Vec<SocketAddr>,
+}
+
+/// What tells this process from others, and from itself after a restart.
+#[derive(Clone, Debug)]
+struct Identity {
+    server: String,
+    service: String,
+    pid: String,
+}
+
+impl Admin {
+    /// Begins with what there is.
+    #[must_use]
+    pub fn new(
+        registry: Registry,
+        clients: Clients,
+        addresses: Addresses,
+        lost_log_lines: impl Fn() -> u64 + 'static,
+    ) -> Rc<Self> {
+        let pid = std::process::id();
+        // The hasher's keys are random in each process.
+        let random = || RandomState::new().hash_one(pid);
+        let identity = Identity {
+            server: name("vid-", random()),
+            service: name("", random()),
+            pid: pid.to_string(),
+        };
+        Rc::new(Self {
+            registry,
+            clients,
+            addresses,
+            lost_log_lines: Box::new(lost_log_lines),
+            identity,
+            started: rt::now(),
+            rates: Rates::default(),
+        })
+    }
+
+    /// Adds the paths of API, metrics and page.
+    pub fn route(self: &Rc<Self>, router: &mut Router) {
+        api::route(self, router);
+        metrics::route(self, router);
+        page::route(self, router);
+        router.get("/healthz", api::healthz);
+    }
+}
+
+/// A short name made of a number, such as SRS gives everything.
+fn name(prefix: &str, mut number: u64) -> String {
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut name = prefix.to_owned();
+    for _ in 0..8 {
+        // Less than 36.
+        let digit = usize::try_from(number % 36).unwrap_or_default();
+        name.push(DIGITS.get(digit).copied().map_or('0', char::from));
+        number /= 36;
+    }
+    name
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { addresses, identity, .. } = self;
+        f.debug_struct("Admin")
+            .field("addresses", addresses)
+            .field("identity", identity)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
