@@ -1,0 +1,13 @@
+//! A live media gateway: one publisher in, any number of players out, one coroutine per connection.
+
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod container;
+pub mod http;
+pub mod hub;
+pub mod key;
+pub mod log;
+pub mod media;
+pub mod protocol;
+pub mod server;

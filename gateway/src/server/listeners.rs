@@ -1,0 +1,323 @@
+//! The sockets that the gateway listens on, and the coroutines that accept.
+
+use super::{Gateway, limits::most};
+use crate::{
+    admin::{Addresses, Admin},
+    config::{self, Config},
+    container::flv::Carriage,
+    http,
+    hub::{Registry, Start},
+    key::StreamKey,
+    protocol::{Limits, accept, http_live, rtmp, srt, udp},
+};
+use std::{
+    io::{self, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    rc::Rc,
+};
+use thalweg_runtime::{
+    self as rt, JoinHandle,
+    net::{ListenOptions, TcpListener, TcpStream, UdpSocket},
+};
+use thalweg_srt_io::{Listener, Options, stream_id::StreamMode};
+use tracing::error;
+
+/// All that is listened on. Bound before anything is served, so that a wrong address ends the start and not the
+/// evening.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    srt: Vec<(Listener, Option<StreamKey>)>,
+    rtmp: Vec<TcpListener>,
+    http: Vec<TcpListener>,
+    udp: Vec<(UdpSocket, StreamKey)>,
+}
+
+/// The coroutines that accept.
+#[derive(Debug)]
+pub(super) struct Serving {
+    coroutines: Vec<JoinHandle<()>>,
+    srt: Rc<[(Listener, Rc<srt::Settings>)]>,
+    http: Rc<http::Server>,
+}
+
+impl Listeners {
+    pub(super) fn bind(config: &Config) -> io::Result<Self> {
+        let options = srt_options(&config.srt);
+        let bind = |key, address: SocketAddr| {
+            let only_v6 = matches!(address.ip(), IpAddr::V6(_));
+            let options =
+                if only_v6 { options.clone().ipv6_only(Some(true)) } else { options.clone() };
+            let bound = Listener::bind(address, &options);
+            bound.map_err(|error| unusable(key, address, &error.into()))
+        };
+        let mut srt = Vec::new();
+        for &address in &config.srt.listen {
+            srt.push((bind("srt.listen", address)?, None));
+            for (&port, key) in &config.srt.ports {
+                let address = SocketAddr::new(address.ip(), port);
+                srt.push((bind("srt.ports", address)?, Some(key.clone())));
+            }
+        }
+        let rtmp = listen("rtmp.listen", &config.rtmp.listen)?;
+        let http = listen("http.listen", &config.http.listen)?;
+        let input = |input: &config::UdpInput| {
+            let socket = UdpSocket::bind(input.listen);
+            let socket = socket.map_err(|error| unusable("udp", input.listen, &error))?;
+            Ok((socket, input.stream.clone()))
+        };
+        let udp = config.udp.iter().map(input).collect::<io::Result<_>>()?;
+        Ok(Self { srt, rtmp, http, udp })
+    }
+
+    /// Prints where to publish to and where to watch.
+    pub(super) fn announce(&self) -> io::Result<()> {
+        let mut publish = Vec::new();
+        let mut watch = Vec::new();
+        for (listener, key) in &self.srt {
+            let at = reachable(listener.local_addr());
+            match key {
+                Some(key) => publish.push(format!("srt://{at}   as {key}")),
+                None => {
+                    publish.push(format!("srt://{at}?streamid=#!::r=live/cam,m=publish"));
+                    watch.push(format!("srt://{at}?streamid=#!::r=live/cam,m=request"));
+                }
+            }
+        }
+        for listener in &self.rtmp {
+            let at = reachable(listener.local_addr()?);
+            publish.push(format!("rtmp://{at}/live/cam"));
+            watch.push(format!("rtmp://{at}/live/cam"));
+        }
+        for listener in &self.http {
+            let at = reachable(listener.local_addr()?);
+            watch.push(format!("http://{at}/live/cam.flv   also .ts and .mp4"));
+        }
+        for (socket, key) in &self.udp {
+            publish.push(format!("udp://{}   as {key}", reachable(socket.local_addr()?)));
+        }
+        let mut text = format!("thalweg {}\n\nPublish to\n", env!("CARGO_PKG_VERSION"));
+        publish.iter().for_each(|url| text.push_str(&format!("  {url}\n")));
+        text.push_str("\nWatch at\n");
+        watch.iter().for_each(|url| text.push_str(&format!("  {url}\n")));
+        let mut out = io::stdout().lock();
+        // Standard output may be closed, as under a service manager; the log has the addresses too.
+        let _shown = writeln!(out, "{text}").and_then(|()| out.flush());
+        Ok(())
+    }
+
+    fn addresses(&self) -> io::Result<Addresses> {
+        Ok(Addresses {
+            srt: self.srt.iter().map(|(listener, _)| listener.local_addr()).collect(),
+            rtmp: self.rtmp.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
+            http: self.http.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
+        })
+    }
+
+    /// Starts to accept everywhere.
+    pub(super) fn serve(self, gateway: &Rc<Gateway>) -> io::Result<Serving> {
+        let config = &gateway.config;
+        let addresses = self.addresses()?;
+        let mut coroutines = Vec::new();
+        let srt: Rc<[_]> = self
+            .srt
+            .into_iter()
+            .map(|(listener, key)| (listener, Rc::new(srt_settings(config, key))))
+            .collect();
+        for at in 0..srt.len() {
+            let (srt, gateway) = (Rc::clone(&srt), Rc::clone(gateway));
+            coroutines.push(start("srt accept", move || {
+                let Some((listener, settings)) = srt.get(at) else { return Ok(()) };
+                let limits = limits(&gateway.config);
+                srt::serve(listener, &gateway.clients, limits, &gateway.registry, settings)
+            })?);
+        }
+        if !srt.is_empty() {
+            let (srt, registry) = (Rc::clone(&srt), gateway.registry.clone());
+            coroutines.push(start("srt admission", move || keep_admission(&srt, &registry))?);
+        }
+        let rtmp = Rc::new(rtmp_settings(config));
+        for listener in self.rtmp {
+            let (gateway, settings) = (Rc::clone(gateway), Rc::clone(&rtmp));
+            coroutines.push(start("rtmp accept", move || {
+                let limits = limits(&gateway.config);
+                rtmp::serve(&listener, &gateway.clients, limits, &gateway.registry, &settings)
+            })?);
+        }
+        let router = routes(gateway, &addresses);
+        let http = Rc::new(http::Server::new(router, http_settings(config)));
+        for listener in self.http {
+            let (gateway, http) = (Rc::clone(gateway), Rc::clone(&http));
+            coroutines.push(start("http accept", move || serve_http(&listener, &gateway, &http))?);
+        }
+        for (socket, key) in self.udp {
+            let gateway = Rc::clone(gateway);
+            coroutines.push(start("udp input", move || {
+                let silence = gateway.config.timeouts.publisher;
+                udp::serve(&socket, &gateway.clients, &gateway.registry, &key, silence)
+            })?);
+        }
+        Ok(Serving { coroutines, srt, http })
+    }
+}
+
+impl Serving {
+    /// Takes no more connections; those that are there go on.
+    pub(super) fn stop(&self) {
+        self.http.drain();
+        self.coroutines.iter().for_each(JoinHandle::cancel);
+        self.srt.iter().for_each(|(listener, _)| listener.close());
+    }
+}
+
+fn listen(key: &str, addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
+    let listen = |&address: &SocketAddr| {
+        let options = ListenOptions::new().nodelay(true);
+        let options = if address.is_ipv6() { options.only_v6(true) } else { options };
+        options.listen(address).map_err(|error| unusable(key, address, &error))
+    };
+    addresses.iter().map(listen).collect()
+}
+
+/// Names the address that cannot be had, and the key that asked for it.
+fn unusable(key: &str, address: SocketAddr, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{key}: cannot listen on {address}: {error}"))
+}
+
+/// Starts a coroutine that serves until it is cancelled; that it ended otherwise is said.
+fn start(
+    name: &'static str,
+    serve: impl FnOnce() -> io::Result<()> + 'static,
+) -> io::Result<JoinHandle<()>> {
+    rt::Builder::new().name(name).spawn(move || match serve() {
+        Err(error) if !rt::is_cancelled(&error) => error!(%error, "{name} has ended"),
+        _ => {}
+    })
+}
+
+/// Puts a table of who is published in force whenever that changes.
+fn keep_admission(
+    listeners: &[(Listener, Rc<srt::Settings>)],
+    registry: &Registry,
+) -> io::Result<()> {
+    let mut seen = 0;
+    loop {
+        seen = registry.wait_changed(seen)?;
+        for (listener, settings) in listeners {
+            listener.set_admission(srt::admission(registry, settings));
+        }
+    }
+}
+
+fn serve_http(
+    listener: &TcpListener,
+    gateway: &Gateway,
+    server: &Rc<http::Server>,
+) -> io::Result<()> {
+    let server = Rc::clone(server);
+    let accept = || listener.accept();
+    accept::serve(
+        "http",
+        &gateway.clients,
+        limits(&gateway.config),
+        accept,
+        move |stream, session| {
+            let mut stream: TcpStream = stream;
+            let local = stream.local_addr().unwrap_or_else(|_| session.client.peer);
+            let peer = http::Peer { address: session.client.peer, local, is_secure: false };
+            let before = session.client.sent.get();
+            let ended = match session.refusal {
+                Some(refusal) => server.turn_away(&mut stream, &refusal.to_string()),
+                None => server.serve(&mut stream, &peer),
+            };
+            // What a player got is counted as it goes; what came before it is counted here.
+            session.client.received.set(ended.received);
+            session.client.sent.set(ended.sent.max(before));
+            Err::<(), _>(ended.cause)
+        },
+    )
+}
+
+fn routes(gateway: &Rc<Gateway>, addresses: &Addresses) -> http::Router {
+    let play = &gateway.config.play;
+    let mut router = http::Router::new();
+    let log = Rc::clone(&gateway.log);
+    let lost = move || log.lost();
+    let (registry, clients) = (gateway.registry.clone(), gateway.clients.clone());
+    Admin::new(registry, clients, addresses.clone(), lost).route(&mut router);
+    let settings = http_live::Settings {
+        start: start_of(play),
+        wait: play.wait,
+        stall: gateway.config.timeouts.player,
+    };
+    http_live::route(&mut router, &gateway.registry, settings);
+    router
+}
+
+fn http_settings(config: &Config) -> http::Settings {
+    http::Settings {
+        head_timeout: config.timeouts.handshake,
+        idle_timeout: config.timeouts.http_idle,
+        ..http::Settings::default()
+    }
+}
+
+fn start_of(play: &config::Play) -> Start {
+    if play.gop_cache { Start::Gop } else { Start::Live }
+}
+
+fn rtmp_settings(config: &Config) -> rtmp::Settings {
+    rtmp::Settings {
+        handshake: config.timeouts.handshake,
+        start: start_of(&config.play),
+        wait: config.play.wait,
+        silence: config.timeouts.publisher,
+        stall: config.timeouts.player,
+        takes_over: config.publish.second == config::SecondPublisher::Takeover,
+        silent_player: Carriage::Enhanced,
+    }
+}
+
+fn srt_options(srt: &config::Srt) -> Options {
+    let options = Options::live().latency(srt.latency);
+    match &srt.passphrase {
+        Some(passphrase) => options.passphrase(passphrase.reveal()),
+        None => options,
+    }
+}
+
+fn srt_settings(config: &Config, published: Option<StreamKey>) -> srt::Settings {
+    let start = match config.play.ts_start {
+        config::TsStart::Gop => start_of(&config.play),
+        config::TsStart::Live => Start::Live,
+    };
+    srt::Settings {
+        default_mode: match config.srt.default_mode {
+            config::DefaultMode::Publish => StreamMode::Publish,
+            config::DefaultMode::Request => StreamMode::Request,
+        },
+        default_stream: config.srt.default_stream.clone(),
+        start,
+        wait: config.play.wait,
+        silence: config.timeouts.publisher,
+        stall: config.timeouts.player,
+        takes_over: config.publish.second == config::SecondPublisher::Takeover,
+        published,
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        connections: most(config.limits.connections),
+        connections_per_ip: most(config.limits.connections_per_ip),
+    }
+}
+
+/// An address that a player on this machine can use where all were bound.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}

@@ -1,0 +1,86 @@
+//! The composition root: binds what the configuration names, starts what serves it, and ends all in order.
+
+mod limits;
+mod listeners;
+mod shutdown;
+
+use crate::{
+    config::{Config, Loaded},
+    hub::{Bounds, Clients, Registry, Settings},
+    log::Log,
+    media::Span,
+};
+use listeners::Listeners;
+use std::{io, process::ExitCode, rc::Rc};
+use thalweg_runtime::{self as rt, RunError, Runtime, signal::Signal};
+use tracing::{error, info};
+
+/// What everything in a running gateway shares.
+#[derive(Debug)]
+struct Gateway {
+    config: Config,
+    registry: Registry,
+    clients: Clients,
+    log: Rc<Log>,
+}
+
+/// Runs the gateway until it is told to end. This is what `thalweg serve` does.
+///
+/// Blocks the thread, on which it runs everything.
+#[expect(clippy::print_stderr, reason = "there is no log yet, or no more")]
+pub fn run(loaded: Loaded) -> ExitCode {
+    let log = match Log::start(&loaded.config.log) {
+        Ok(log) => Rc::new(log),
+        Err(error) => {
+            eprintln!("thalweg: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = run_logged(loaded.config, Rc::clone(&log));
+    drop(log);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("thalweg: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_logged(config: Config, log: Rc<Log>) -> io::Result<()> {
+    limits::raise();
+    let runtime =
+        Runtime::builder().name("thalweg").shutdown_grace(config.timeouts.shutdown).build()?;
+    match runtime.block_on(move || serve(config, log)) {
+        Ok(result) => result,
+        Err(error @ RunError::Deadlock(_)) => {
+            error!(%error, "nothing can ever happen any more");
+            Err(io::Error::other(error))
+        }
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+fn serve(config: Config, log: Rc<Log>) -> io::Result<()> {
+    let _dumps = rt::install_dump_on(Signal::Quit)?;
+    let settings = Settings {
+        bounds: Bounds {
+            bytes: usize::try_from(config.hub.ring_bytes).unwrap_or(usize::MAX),
+            span: Span::from(config.hub.ring_time),
+        },
+        grace: config.publish.grace,
+        merge_window: config.play.merge_window,
+        streams_max: limits::most(config.limits.streams),
+        publishers_max: limits::most(config.limits.publishers),
+        publisher_rate_bps: config.limits.bitrate_per_publisher_bps,
+    };
+    let registry = Registry::new(settings);
+    let gateway = Rc::new(Gateway { registry, clients: Clients::default(), config, log });
+    let listeners = Listeners::bind(&gateway.config)?;
+    listeners.announce()?;
+    let serving = listeners.serve(&gateway)?;
+    let _memory = limits::watch_memory(&gateway)?;
+    let signal = shutdown::wait()?;
+    info!(%signal, "shutting down; once more to end at once");
+    shutdown::run(&gateway, &serving)
+}
