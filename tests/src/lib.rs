@@ -1,3 +1,10 @@
 //! Tests of the project as a whole live in `tests/`; this library holds what they share.
 
+pub mod api;
+pub mod gateway;
+pub mod media;
+pub mod play;
+pub mod rtmp;
+pub mod srt;
 pub mod tidy;
+pub mod ts;

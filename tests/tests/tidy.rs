@@ -2,15 +2,10 @@
 //!
 //! A broken rule is printed as `path:line: rule`.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a plain test thread reads files; no coroutine runs here"
-)]
-
 use std::fs;
 use std::path::Path;
 
-use thalweg_tests::tidy::{File, Violation, crates, fence, text};
+use thalweg_tests::tidy::{File, Violation, crates, fence, layers, text};
 
 #[test]
 fn dependencies_point_down() {
@@ -40,6 +35,11 @@ fn sources_name_only_what_lies_below() {
     assert_none(sources.flat_map(|file| {
         owner(file).map_or_else(Vec::new, |package| crates::wrong_names(file, package))
     }));
+}
+
+#[test]
+fn rooms_of_the_gateway_name_only_those_above() {
+    assert_none(repository().iter().filter(|file| file.is_rust()).flat_map(layers::wrong_rooms));
 }
 
 #[test]

@@ -75,10 +75,15 @@ fn may_know(package: &str) -> Option<&'static [&'static str]> {
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("thalweg-runtime", &[]),
     ("libsrt-sys", &[]),
-    ("thalweg-srt-io", &["thalweg-runtime", "libsrt-sys"]),
+    ("thalweg-badlink", &[]),
+    ("thalweg-srt-io", &["thalweg-runtime", "libsrt-sys", "thalweg-badlink"]),
     ("thalweg-gateway", &["thalweg-runtime", "thalweg-srt-io"]),
-    ("thalweg-tests", &["thalweg-runtime", "thalweg-srt-io", "thalweg-gateway"]),
-    ("thalweg-benches", &["thalweg-runtime", "thalweg-srt-io", "thalweg-gateway"]),
+    ("thalweg-tests", &["thalweg-runtime", "thalweg-srt-io", "thalweg-gateway", "thalweg-badlink"]),
+    ("thalweg-fuzz", &["thalweg-runtime", "thalweg-srt-io", "thalweg-gateway"]),
+    (
+        "thalweg-benches",
+        &["thalweg-runtime", "thalweg-srt-io", "thalweg-gateway", "thalweg-badlink", "libsrt-sys"],
+    ),
 ];
 
 #[cfg(test)]

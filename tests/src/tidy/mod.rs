@@ -5,6 +5,7 @@
 
 pub mod crates;
 pub mod fence;
+pub mod layers;
 pub mod source;
 pub mod text;
 
