@@ -14,10 +14,32 @@ pub(crate) enum Case {
     Echo,
     EchoIdle,
     Memory,
+    Wake1,
+    Wake10,
+    Silent,
+    Receive,
+    Send,
+    LongHaul,
+    DelaySrtFlv,
+    DelaySrtSrt,
+    DelaySrtTs,
+    DelaySrtFmp4,
+    DelayRtmpFlv,
+    Flv0,
+    Flv100,
+    Flv350,
+    Rtmp0,
+    Rtmp100,
+    Rtmp350,
+    Publish,
+    Play,
+    Idle,
+    Viewers,
+    Source,
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::Yield,
         Self::Cond,
         Self::CondDeadline,
@@ -26,6 +48,28 @@ impl Case {
         Self::Echo,
         Self::EchoIdle,
         Self::Memory,
+        Self::Wake1,
+        Self::Wake10,
+        Self::Silent,
+        Self::Receive,
+        Self::Send,
+        Self::LongHaul,
+        Self::DelaySrtFlv,
+        Self::DelaySrtSrt,
+        Self::DelaySrtTs,
+        Self::DelaySrtFmp4,
+        Self::DelayRtmpFlv,
+        Self::Flv0,
+        Self::Flv100,
+        Self::Flv350,
+        Self::Rtmp0,
+        Self::Rtmp100,
+        Self::Rtmp350,
+        Self::Publish,
+        Self::Play,
+        Self::Idle,
+        Self::Viewers,
+        Self::Source,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -38,10 +82,32 @@ impl Case {
             Self::Echo => "echo",
             Self::EchoIdle => "echo-idle",
             Self::Memory => "memory",
+            Self::Wake1 => "wake 1 ms",
+            Self::Wake10 => "wake 10 ms",
+            Self::Silent => "silent 100",
+            Self::Receive => "receive 50",
+            Self::Send => "send 50",
+            Self::LongHaul => "long haul",
+            Self::DelaySrtFlv => "srt-flv",
+            Self::DelaySrtSrt => "srt-srt",
+            Self::DelaySrtTs => "srt-ts",
+            Self::DelaySrtFmp4 => "srt-fmp4",
+            Self::DelayRtmpFlv => "rtmp-flv",
+            Self::Flv0 => "flv 0 ms",
+            Self::Flv100 => "flv 100 ms",
+            Self::Flv350 => "flv 350 ms",
+            Self::Rtmp0 => "rtmp 0 ms",
+            Self::Rtmp100 => "rtmp 100 ms",
+            Self::Rtmp350 => "rtmp 350 ms",
+            Self::Publish => "publish",
+            Self::Play => "play",
+            Self::Idle => "idle",
+            Self::Viewers => "viewers",
+            Self::Source => "source",
         }
     }
 
-    /// The sizes of the full run: coroutines, connections, or coroutines alive at once.
+    /// The sizes of the full run: coroutines, connections, sockets, streams, viewers, or coroutines alive at once.
     pub(crate) fn sizes(self) -> &'static [usize] {
         match self {
             Self::Yield => &[2, 100, 1_000, 10_000, 100_000],
@@ -51,17 +117,38 @@ impl Case {
             Self::Echo => &[1, 100, 1_000],
             Self::EchoIdle => &[10_000],
             Self::Memory => &[100_000, 1_000_000],
+            Self::Wake1 | Self::Wake10 | Self::LongHaul => &[1],
+            Self::Silent => &[100],
+            Self::Receive | Self::Send | Self::Play => &[50],
+            Self::DelaySrtFlv
+            | Self::DelaySrtSrt
+            | Self::DelaySrtTs
+            | Self::DelaySrtFmp4
+            | Self::DelayRtmpFlv
+            | Self::Idle
+            | Self::Source => &[1],
+            Self::Flv0
+            | Self::Flv100
+            | Self::Flv350
+            | Self::Rtmp0
+            | Self::Rtmp100
+            | Self::Rtmp350 => &[1, 100, 1_000],
+            Self::Publish => &[20, 50],
+            Self::Viewers => &[1_000],
         }
     }
 
-    /// Whether the contender serves this case at this size. docs/benchmarks.md says why where it
-    /// does not.
+    /// Whether the contender, one of the case's suite, serves this case at this size.
+    /// docs/benchmarks.md says why where it does not.
     pub(crate) fn applies_to(self, contender: ContenderName, n: usize) -> bool {
         match contender {
-            ContenderName::Thalweg | ContenderName::Tokio => true,
+            ContenderName::Thalweg | ContenderName::Tokio | ContenderName::Loop => true,
             ContenderName::StateThreads => n <= 100_000,
             ContenderName::Corosensei => matches!(self, Self::Yield | Self::Spawn),
             ContenderName::Epoll => matches!(self, Self::Echo | Self::EchoIdle),
+            ContenderName::Thread => self != Self::LongHaul,
+            ContenderName::Poll => !matches!(self, Self::Send | Self::LongHaul),
+            ContenderName::Libsrt => matches!(self, Self::Silent | Self::LongHaul),
         }
     }
 
@@ -79,11 +166,24 @@ pub(crate) enum ContenderName {
     StateThreads,
     Corosensei,
     Epoll,
+    Thread,
+    Poll,
+    Libsrt,
+    Loop,
 }
 
 impl ContenderName {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Thalweg, Self::Tokio, Self::StateThreads, Self::Corosensei, Self::Epoll];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Thalweg,
+        Self::Tokio,
+        Self::StateThreads,
+        Self::Corosensei,
+        Self::Epoll,
+        Self::Thread,
+        Self::Poll,
+        Self::Libsrt,
+        Self::Loop,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -92,6 +192,10 @@ impl ContenderName {
             Self::StateThreads => "state-threads",
             Self::Corosensei => "corosensei",
             Self::Epoll => "epoll",
+            Self::Thread => "thread",
+            Self::Poll => "poll",
+            Self::Libsrt => "libsrt",
+            Self::Loop => "loop",
         }
     }
 }

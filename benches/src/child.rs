@@ -1,7 +1,7 @@
-//! A child process of the harness: one case on one contender, pinned to core 0.
+//! A child process of the harness: one case on one contender, for the runtime's suite pinned to core 0.
 //!
-//! Writes `sample<TAB>unit<TAB>value` for each repetition, or `port<TAB>number` once an echo server
-//! listens. A fresh process for each measurement keeps heaps, stacks and signal handlers apart.
+//! Writes `sample<TAB>unit<TAB>value` for each repetition, and before that `port<TAB>number` once it
+//! listens, where it is a server. A fresh process for each measurement keeps heaps, stacks and signal handlers apart.
 
 use std::error::Error;
 use std::net::TcpListener;
@@ -11,6 +11,8 @@ use std::time::Duration;
 use crate::case::{Case, ContenderName};
 use crate::contender;
 use crate::measure::{Outcome, Plan, Sample};
+use crate::srt;
+use crate::suite::SRT;
 use crate::sys;
 
 /// Runs `child <case> <contender> <n> <reps> <rep ms>`.
@@ -23,15 +25,19 @@ pub(crate) fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
         rep: Duration::from_millis(argument(args, 4)?),
     };
     sys::end_after(CHILD_LIMIT);
-    sys::pin_to_core(SERVER_CORE)?;
     sys::raise_fd_limit()?;
     let samples = measure(case, name, plan).map_err(|error| -> Box<dyn Error> { error })?;
     write_samples(&samples);
-    Ok(())
+    // What a contender left running ends here, without a word: libsrt would take seconds to clean up.
+    sys::end_at_once()
 }
 
 fn measure(case: Case, name: ContenderName, plan: Plan) -> Outcome {
-    let contender = contender::of(name);
+    if SRT.cases.contains(&case) {
+        return srt::measure(case, name, plan);
+    }
+    sys::pin_to_core(SERVER_CORE)?;
+    let contender = contender::of(name)?;
     match case {
         Case::Yield => contender.yield_round_robin(plan),
         Case::Cond => contender.cond(plan),
@@ -44,6 +50,7 @@ fn measure(case: Case, name: ContenderName, plan: Plan) -> Outcome {
             contender.echo(listener)
         }
         Case::Memory => contender.memory(plan),
+        _ => Err(format!("{case} is of another suite").into()),
     }
 }
 
@@ -66,11 +73,11 @@ pub(crate) fn write_note(note: &str) {
 }
 
 #[expect(clippy::print_stdout, reason = "the pipe to the harness")]
-fn write_port(port: u16) {
+pub(crate) fn write_port(port: u16) {
     println!("port\t{port}");
 }
 
-/// Everything that is measured runs here.
+/// Everything of the runtime's suite that is measured runs here.
 const SERVER_CORE: usize = 0;
 /// A child that takes longer hangs.
 const CHILD_LIMIT: Duration = Duration::from_secs(90);

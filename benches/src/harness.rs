@@ -4,45 +4,55 @@
 //! one, so that a slow phase of the machine meets all of them.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::error::Error;
-use std::io::{BufRead, BufReader};
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use crate::case::{Case, ContenderName};
-use crate::measure::{BYTES_PTE, BYTES_RSS, NS, NS_CPU, Plan, SYSCALLS};
+use crate::measure::{Plan, UNITS};
 use crate::report;
+use crate::suite::Suite;
 
-/// Runs the whole bench: `[--quick] [--rounds N] [--case NAME]… [--contender NAME]…`.
-pub(crate) fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
-    let options = Options::parse(args)?;
-    mount_tracefs();
+/// Runs a suite: `[--quick] [--rounds N] [--case NAME]… [--contender NAME]…`.
+pub(crate) fn run(suite: &Suite, args: &[String]) -> Result<(), Box<dyn Error>> {
+    let options = Options::parse(suite, args)?;
+    (suite.prepare)();
     let mut figures = Figures::default();
+    let path = folder()?.join(format!("{}.json", suite.name));
     for round in 0..options.rounds {
         for &case in &options.cases {
             for &n in case.sizes() {
-                let Some(plan) = options.plan(case, n, round) else {
-                    continue;
-                };
-                progress(&format!("round {} of {}: {case} {n}", round + 1, options.rounds));
+                let step = format!("round {} of {}: {case} {n}", round + 1, options.rounds);
                 for contender in options.contenders_from(round) {
-                    if case.applies_to(contender, n) && !options.leaves_out(case, contender, round)
-                    {
-                        measure(case, contender, plan, &mut figures);
+                    let run = Run { is_quick: options.is_quick, round };
+                    let plan = (suite.plan)(case, contender, n, run);
+                    if let Some(plan) = plan.filter(|_plan| case.applies_to(contender, n)) {
+                        progress(&format!("{step} {contender}"));
+                        measure(suite, case, contender, plan, &mut figures);
                     }
                 }
             }
         }
+        // A run that is ended early leaves its rounds.
+        report::write_json(&figures, &path)?;
     }
-    report::print(&figures);
-    let root =
-        Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("benches/ has no parent folder")?;
-    let path = root.join("target/bench/runtime.json");
-    report::write_json(&figures, &path)?;
+    report::print(suite, &figures);
     progress(&format!("written: {}", path.display()));
     Ok(())
+}
+
+/// Where figures are written, and what is kept for the next run.
+pub(crate) fn folder() -> Result<PathBuf, &'static str> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    Ok(root.ok_or("benches/ has no parent folder")?.join("target/bench"))
+}
+
+/// Where in a run a measurement stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub(crate) is_quick: bool,
+    /// Counted from 0.
+    pub(crate) round: usize,
 }
 
 /// Which figure: the key of a row.
@@ -103,28 +113,28 @@ impl Figures {
 
 #[derive(Debug)]
 struct Options {
-    quick: bool,
+    is_quick: bool,
     rounds: usize,
     cases: Vec<Case>,
     contenders: Vec<ContenderName>,
 }
 
 impl Options {
-    fn parse(args: &[String]) -> Result<Self, String> {
-        let mut quick = false;
+    fn parse(suite: &Suite, args: &[String]) -> Result<Self, String> {
+        let mut is_quick = false;
         let mut rounds = None;
         let (mut cases, mut contenders) = (Vec::new(), Vec::new());
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
             match arg.as_str() {
-                "--quick" => quick = true,
+                "--quick" => is_quick = true,
                 "--rounds" => {
                     let number = value()?.parse();
                     rounds = Some(number.map_err(|_error| "--rounds needs a number")?);
                 }
-                "--case" => cases.push(value()?.parse()?),
-                "--contender" => contenders.push(value()?.parse()?),
+                "--case" => cases.push(named(suite.cases, value()?)?),
+                "--contender" => contenders.push(named(suite.contenders, value()?)?),
                 _ => {
                     return Err(format!(
                         "{arg:?}: known are --quick, --rounds N, --case C, --contender C"
@@ -133,33 +143,13 @@ impl Options {
             }
         }
         if cases.is_empty() {
-            cases.extend(Case::ALL);
+            cases.extend(suite.cases);
         }
         if contenders.is_empty() {
-            contenders.extend(ContenderName::ALL);
+            contenders.extend(suite.contenders);
         }
-        Ok(Self { quick, rounds: rounds.unwrap_or(if quick { 1 } else { 5 }), cases, contenders })
-    }
-
-    /// How long to measure; `None` leaves the case out of this round.
-    fn plan(&self, case: Case, n: usize, round: usize) -> Option<Plan> {
-        let (reps, rep_ms) = match case {
-            Case::Yield | Case::Cond | Case::CondDeadline | Case::Spawn => (5, 30),
-            Case::Timer => (2, 1000),
-            Case::Echo | Case::EchoIdle => (3, 300),
-            // Memory hardly varies, and a million coroutines take long to set up.
-            Case::Memory if n > 100_000 && (self.quick || round > 0) => return None,
-            Case::Memory if round > 1 => return None,
-            Case::Memory => (1, 0),
-        };
-        let (reps, rep_ms) = if self.quick { (reps.min(3), rep_ms / 3) } else { (reps, rep_ms) };
-        Some(Plan { n, reps, rep: Duration::from_millis(rep_ms) })
-    }
-
-    /// State Threads polls all idle connections for each one that it accepts: half a minute.
-    fn leaves_out(&self, case: Case, contender: ContenderName, round: usize) -> bool {
-        let is_slow = case == Case::EchoIdle && contender == ContenderName::StateThreads;
-        is_slow && (self.quick || round > 0)
+        let rounds = rounds.unwrap_or(if is_quick { 1 } else { suite.rounds });
+        Ok(Self { is_quick, rounds, cases, contenders })
     }
 
     fn contenders_from(&self, round: usize) -> impl Iterator<Item = ContenderName> {
@@ -168,14 +158,19 @@ impl Options {
     }
 }
 
-fn measure(case: Case, contender: ContenderName, plan: Plan, figures: &mut Figures) {
-    let result = if case.is_echo() {
-        run_echo(case, contender, plan)
-    } else {
-        run_child(case, contender, plan)
-    };
+/// Finds what a suite has under a name.
+fn named<T: Copy + Display>(of_suite: &[T], name: &str) -> Result<T, String> {
+    let found = of_suite.iter().copied().find(|one| one.to_string() == name);
+    found.ok_or_else(|| {
+        let known: Vec<String> =
+            of_suite.iter().map(|one| format!("{:?}", one.to_string())).collect();
+        format!("{name:?} is unknown; known are {}", known.join(", "))
+    })
+}
+
+fn measure(suite: &Suite, case: Case, contender: ContenderName, plan: Plan, figures: &mut Figures) {
     let who = format!("{case} n={} {contender}", plan.n);
-    match result {
+    match (suite.measure)(case, contender, plan) {
         Ok(lines) => {
             for line in lines {
                 if let Some((unit, value)) = parse_sample(&line) {
@@ -189,95 +184,13 @@ fn measure(case: Case, contender: ContenderName, plan: Plan, figures: &mut Figur
     }
 }
 
-fn run_child(
-    case: Case,
-    contender: ContenderName,
-    plan: Plan,
-) -> Result<Vec<String>, Box<dyn Error>> {
-    let child = spawn_child(case, contender, plan)?;
-    finish(child)
-}
-
-fn run_echo(
-    case: Case,
-    contender: ContenderName,
-    plan: Plan,
-) -> Result<Vec<String>, Box<dyn Error>> {
-    let mut server = Server(spawn_child(case, contender, plan)?);
-    let stdout = server.0.stdout.take().ok_or("the server has no stdout")?;
-    let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line)?;
-    let port = line.trim().strip_prefix("port\t").ok_or("the server has not started")?.to_owned();
-    let (active, idle) = if case == Case::EchoIdle { (1, plan.n) } else { (plan.n, 0) };
-    let args = [
-        "load".to_owned(),
-        port,
-        server.0.id().to_string(),
-        active.to_string(),
-        idle.to_string(),
-        plan.reps.to_string(),
-        plan.rep.as_millis().to_string(),
-    ];
-    finish(spawn_self(&args)?)
-}
-
-fn spawn_child(case: Case, contender: ContenderName, plan: Plan) -> std::io::Result<Child> {
-    let args = [
-        "child".to_owned(),
-        case.to_string(),
-        contender.to_string(),
-        plan.n.to_string(),
-        plan.reps.to_string(),
-        plan.rep.as_millis().to_string(),
-    ];
-    spawn_self(&args)
-}
-
-fn spawn_self(args: &[String]) -> std::io::Result<Child> {
-    let program: PathBuf = env::current_exe()?;
-    Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()
-}
-
-fn finish(child: Child) -> Result<Vec<String>, Box<dyn Error>> {
-    let output = child.wait_with_output()?;
-    if !output.status.success() {
-        return Err(format!("the child ended with {}", output.status).into());
-    }
-    Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
-}
-
-/// A server process, killed when its measurement is over.
-#[derive(Debug)]
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Either fails only when the server is gone already.
-        let _gone = self.0.kill().is_err() || self.0.wait().is_err();
-    }
-}
-
 fn parse_sample(line: &str) -> Option<(&'static str, f64)> {
     let (unit, value) = line.strip_prefix("sample\t")?.split_once('\t')?;
     let unit = UNITS.into_iter().find(|&known| known == unit)?;
     Some((unit, value.parse().ok()?))
 }
 
-/// Counting system calls needs tracefs; only root can mount it, and only then is it tried.
-fn mount_tracefs() {
-    let events = Path::new("/sys/kernel/tracing/events");
-    if !events.exists() {
-        let mount = ["-t", "tracefs", "nodev", "/sys/kernel/tracing"];
-        let result = Command::new("mount").args(mount).stderr(Stdio::null()).status();
-        if !result.is_ok_and(|status| status.success()) {
-            progress("no tracefs: system calls will not be counted");
-        }
-    }
-}
-
 #[expect(clippy::print_stderr, reason = "progress of a run of minutes")]
-fn progress(line: &str) {
+pub(crate) fn progress(line: &str) {
     eprintln!("{line}");
 }
-
-const UNITS: [&str; 5] = [NS, NS_CPU, SYSCALLS, BYTES_RSS, BYTES_PTE];

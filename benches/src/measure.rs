@@ -44,6 +44,37 @@ pub(crate) const SYSCALLS: &str = "syscalls/req";
 pub(crate) const BYTES_RSS: &str = "B rss";
 /// Page tables per parked coroutine.
 pub(crate) const BYTES_PTE: &str = "B pte";
+/// From when a message was due to when its reader had it: quantiles of one repetition.
+pub(crate) const LATE_P50: &str = "us p50";
+pub(crate) const LATE_P90: &str = "us p90";
+pub(crate) const LATE_P99: &str = "us p99";
+/// CPU time of the process, in per cent of one core.
+pub(crate) const CPU: &str = "% cpu";
+/// CPU time of the process's first thread, in per cent of one core.
+pub(crate) const CPU_MAIN: &str = "% cpu main";
+/// Threads of the process at the end.
+pub(crate) const THREADS: &str = "threads";
+/// Resident memory of the process at the end.
+pub(crate) const MB_RSS: &str = "MB rss";
+/// Packets sent again for each thousand sent.
+pub(crate) const RESENT: &str = "resent/1000";
+/// Packets that came too late or never, for each thousand sent.
+pub(crate) const DROPPED: &str = "dropped/1000";
+
+/// CPU time of the process, in microseconds for each second of a stream or a viewer.
+pub(crate) const US_CPU: &str = "us cpu/s";
+/// How often the first thread went to sleep.
+pub(crate) const SLEEPS: &str = "wake-ups";
+/// Resident memory for each viewer.
+pub(crate) const KIB_RSS: &str = "KiB rss";
+/// By how much resident memory grew.
+pub(crate) const MB_GROWN: &str = "MB grown";
+
+/// All of these.
+pub(crate) const UNITS: [&str; 18] = [
+    NS, NS_CPU, SYSCALLS, BYTES_RSS, BYTES_PTE, LATE_P50, LATE_P90, LATE_P99, CPU, CPU_MAIN,
+    THREADS, MB_RSS, RESENT, DROPPED, US_CPU, SLEEPS, KIB_RSS, MB_GROWN,
+];
 
 /// Finds a count that takes one repetition, then times `reps` repetitions of it.
 #[derive(Debug)]
@@ -151,14 +182,8 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn now() -> io::Result<Self> {
         let status = fs::read_to_string("/proc/self/status")?;
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let kb: Option<u64> =
-                line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse().ok());
-            kb.map(|kb| kb * 1024)
-                .ok_or_else(|| io::Error::other(format!("/proc/self/status: no {name}")))
-        };
-        Ok(Self { rss_bytes: field("VmRSS:")?, pte_bytes: field("VmPTE:")? })
+        let kb = |name| Ok::<u64, io::Error>(status_field(&status, name)? * 1024);
+        Ok(Self { rss_bytes: kb("VmRSS:")?, pte_bytes: kb("VmPTE:")? })
     }
 
     /// Returns what `n` coroutines added since `self`, for each of them.
@@ -170,6 +195,13 @@ impl Memory {
             Sample { unit: BYTES_PTE, value: per(self.pte_bytes, now.pte_bytes) },
         ])
     }
+}
+
+/// Returns the number in a line of `/proc/self/status`, without its unit.
+pub(crate) fn status_field(status: &str, name: &str) -> io::Result<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+    number.ok_or_else(|| io::Error::other(format!("/proc/self/status: no {name}")))
 }
 
 /// How often to look whether the coroutines of a case have started and wait.

@@ -1,4 +1,4 @@
-//! The table with its verdicts, the check whether the run can be trusted, and `runtime.json`.
+//! The table with its verdicts, the check whether the run can be trusted, and the file of figures.
 
 use std::fmt::Write;
 use std::fs;
@@ -8,13 +8,14 @@ use std::path::Path;
 use crate::case::ContenderName;
 use crate::harness::{Figures, Key, Summary};
 use crate::machine;
-use crate::target::{Against, KNOWN_RATIOS, TARGETS, TRUSTED_FACTOR, Target};
+use crate::suite::Suite;
+use crate::target::{Against, TRUSTED_FACTOR, Target};
 
 #[expect(clippy::print_stdout, reason = "the table is the output of the program")]
-pub(crate) fn print(figures: &Figures) {
-    println!("{}", table(figures));
-    println!("{}", verdicts(figures));
-    println!("{}", trust(figures));
+pub(crate) fn print(suite: &Suite, figures: &Figures) {
+    println!("{}", table(suite, figures));
+    println!("{}", verdicts(suite, figures));
+    println!("{}", trust(suite, figures));
     for note in figures.notes() {
         println!("note: {note}");
     }
@@ -38,7 +39,7 @@ pub(crate) fn write_json(figures: &Figures, path: &Path) -> io::Result<()> {
     fs::write(path, format!("[\n{}\n]\n", rows.join(",\n")))
 }
 
-fn table(figures: &Figures) -> String {
+fn table(suite: &Suite, figures: &Figures) -> String {
     let mut out = String::new();
     line(
         &mut out,
@@ -52,10 +53,12 @@ fn table(figures: &Figures) -> String {
         let ours = figures.summary(Key { contender: ContenderName::Thalweg, ..key });
         let is_peer = key.contender != ContenderName::Thalweg;
         let ratio = |of: fn(Summary) -> f64| match ours {
-            Some(ours) if is_peer => format!("{:.2}", of(ours) / of(summary)),
+            Some(ours) if is_peer && of(summary) > 0.0 => {
+                format!("{:.2}", of(ours) / of(summary))
+            }
             _ => String::new(),
         };
-        let (reach, verdict) = cells(figures, key);
+        let (reach, verdict) = cells(suite, figures, key);
         line(
             &mut out,
             [
@@ -76,13 +79,10 @@ fn table(figures: &Figures) -> String {
 }
 
 /// The last two columns of a row: its targets and what became of them.
-fn cells(figures: &Figures, key: Key) -> (String, String) {
-    let of_row = TARGETS.iter().filter(|target| {
-        let row = match target.against {
-            Against::Peer(contender) => contender,
-            Against::Own(_) | Against::Absolute => ContenderName::Thalweg,
-        };
-        (target.case, target.n, target.unit, row) == (key.case, key.n, key.unit, key.contender)
+fn cells(suite: &Suite, figures: &Figures, key: Key) -> (String, String) {
+    let of_row = suite.targets.iter().filter(|target| {
+        let row = (target.case, target.n, target.unit, target.row());
+        row == (key.case, key.n, key.unit, key.contender)
     });
     let (reach, verdict): (Vec<String>, Vec<String>) =
         of_row.map(|target| (reach(target), verdict(target, figures))).unzip();
@@ -95,22 +95,27 @@ fn reach(target: &Target) -> String {
         Against::Peer(_) => format!("≤ {at_most:.2}"),
         Against::Own(n) => format!("≤ {at_most:.2} × ours at {n}"),
         Against::Absolute => format!("≤ {at_most}"),
+        Against::MoreThan(_) => format!("≤ it + {at_most}"),
+        Against::AddedTo { base, .. } => format!("≤ {at_most:.2} over {base}"),
     }
 }
 
 fn verdict(target: &Target, figures: &Figures) -> String {
     match target.reached(figures) {
         Some(reached) if reached <= target.at_most => "met".to_owned(),
+        Some(reached) if matches!(target.against, Against::MoreThan(_)) => {
+            format!("MISSED by {}", number(reached - target.at_most))
+        }
         Some(reached) => format!("MISSED by {:.1} %", (reached / target.at_most - 1.0) * 100.0),
         None => "unmeasured".to_owned(),
     }
 }
 
 /// One line for each target that is not met, and the count of those that are.
-fn verdicts(figures: &Figures) -> String {
+fn verdicts(suite: &Suite, figures: &Figures) -> String {
     let mut out = String::new();
     let mut met = 0;
-    for target in TARGETS {
+    for target in suite.targets {
         let Target { case, n, unit, .. } = *target;
         let verdict = verdict(target, figures);
         if verdict == "met" {
@@ -119,6 +124,8 @@ fn verdicts(figures: &Figures) -> String {
         }
         let peer = match target.against {
             Against::Peer(contender) => format!(" × {contender}"),
+            Against::MoreThan(contender) => format!(", it being {contender}"),
+            Against::AddedTo { peer, .. } => format!(" × {peer}"),
             Against::Own(_) | Against::Absolute => String::new(),
         };
         let reached =
@@ -128,15 +135,15 @@ fn verdicts(figures: &Figures) -> String {
             &format!("{case} n={n} {unit}: {}{peer}{reached}: {verdict}\n", reach(target)),
         );
     }
-    format!("{met} of {} targets met.\n{out}", TARGETS.len())
+    format!("{met} of {} targets met.\n{out}", suite.targets.len())
 }
 
 /// Compares the contenders with each other: a ratio that is far from what is known shows a
 /// disturbed run.
-fn trust(figures: &Figures) -> String {
+fn trust(suite: &Suite, figures: &Figures) -> String {
     let mut out = String::new();
     let mut checked = 0;
-    for known in KNOWN_RATIOS {
+    for known in suite.known_ratios {
         let Some(measured) = known.measured(figures) else {
             continue;
         };
@@ -159,7 +166,8 @@ fn trust(figures: &Figures) -> String {
         format!(
             "THIS RUN IS NOT TO BE TRUSTED: of {checked} known ratios, off by more than 40 % are\n\
              {out}Either something disturbed it, or this is another machine than that of \
-             RUNTIME-NUMBERS.md.\n{machine}\n"
+             {}.\n{machine}\n",
+            suite.numbers
         )
     }
 }
@@ -192,6 +200,7 @@ mod tests {
     use crate::case::{Case, ContenderName};
     use crate::harness::{Figures, Key};
     use crate::measure::NS;
+    use crate::suite::RUNTIME;
 
     fn figures(thalweg: f64, tokio: f64, corosensei: f64) -> Figures {
         let mut figures = Figures::default();
@@ -204,22 +213,22 @@ mod tests {
 
     #[test]
     fn target_is_met_or_missed_by_so_much() {
-        let text = table(&figures(10.5, 60.0, 5.0));
+        let text = table(&RUNTIME, &figures(10.5, 60.0, 5.0));
         assert!(text.contains("0.17      0.17  ≤ 0.35        met"), "{text}");
         assert!(text.contains("MISSED by 50.0 %"), "{text}");
     }
 
     #[test]
     fn row_without_figures_is_unmeasured() {
-        let text = verdicts(&figures(5.0, 60.0, 5.0));
+        let text = verdicts(&RUNTIME, &figures(5.0, 60.0, 5.0));
         assert!(text.contains("2 of"), "{text}");
         assert!(text.contains("spawn n=1 ns: ≤ 0.35 × tokio: unmeasured"), "{text}");
     }
 
     #[test]
     fn run_with_a_strange_ratio_is_not_trusted() {
-        assert!(trust(&figures(5.0, 27.0, 6.6)).contains("within 40 %"));
-        let text = trust(&figures(5.0, 27.0, 13.0));
+        assert!(trust(&RUNTIME, &figures(5.0, 27.0, 6.6)).contains("within 40 %"));
+        let text = trust(&RUNTIME, &figures(5.0, 27.0, 13.0));
         assert!(text.contains("NOT TO BE TRUSTED"), "{text}");
         assert!(text.contains("tokio : corosensei is 2.08, known is 4.09"), "{text}");
     }

@@ -1,29 +1,25 @@
-//! A small seeded generator (splitmix64), so that every contender meets the same random order.
+//! Seeded random numbers, so that every contender meets the same random order.
 
 use std::time::Duration;
 
-/// A splitmix64 generator.
+/// The generator of `thalweg-badlink`, and what the cases draw from it.
 #[derive(Clone, Debug)]
-pub(crate) struct Rng(u64);
+pub(crate) struct Rng(thalweg_badlink::Rng);
 
 impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(thalweg_badlink::Rng::new(seed))
     }
 
     #[inline]
     pub(crate) fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next_u64()
     }
 
-    /// Returns a number below `bound`; the bias is below 2⁻³² for the bounds used here.
+    /// Returns a number below `bound`.
     #[inline]
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next_u64() % bound
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0.below(bound)
     }
 
     /// The sleep of the timer case: 0.1 s to 1.1 s.

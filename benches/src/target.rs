@@ -1,13 +1,10 @@
-//! What the runtime has to reach, and what is known of the contenders.
-//!
-//! [`TARGETS`] is the table of the issue "The runtime's core", section "Speed"; [`KNOWN_RATIOS`]
-//! are the minima of `design/RUNTIME-NUMBERS.md`, measured on the same kind of machine.
+//! What is to be reached, and what is known of the contenders: the forms; the tables are in
+//! `suite`.
 
 use crate::case::{Case, ContenderName};
 use crate::harness::{Figures, Key};
-use crate::measure::{BYTES_PTE, BYTES_RSS, NS, NS_CPU, SYSCALLS};
-use Against::{Absolute, Own, Peer};
-use ContenderName::{Corosensei, Epoll, StateThreads, Thalweg, Tokio};
+use Against::{Absolute, AddedTo, MoreThan, Own, Peer};
+use ContenderName::Thalweg;
 
 /// One cell of the issue's table.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +13,7 @@ pub(crate) struct Target {
     pub(crate) n: usize,
     pub(crate) unit: &'static str,
     pub(crate) against: Against,
-    /// Ours may be this much at most, as a multiple of the other or absolute.
+    /// Ours may be this much at most, as a multiple of the other, a difference to it or absolute.
     pub(crate) at_most: f64,
 }
 
@@ -29,24 +26,41 @@ pub(crate) enum Against {
     Own(usize),
     /// The figure itself.
     Absolute,
+    /// The same row of another contender, which is subtracted.
+    MoreThan(ContenderName),
+    /// What the peer adds to the figure of the base; what ours adds to it is a multiple of that.
+    AddedTo { base: ContenderName, peer: ContenderName },
 }
 
 impl Target {
-    /// Returns our minimum as a multiple of what it is compared with, or itself; `None` when either
-    /// is missing.
+    /// Returns our minimum set against what it is compared with; `None` when anything is missing.
     pub(crate) fn reached(&self, figures: &Figures) -> Option<f64> {
         let ours = Key { case: self.case, n: self.n, unit: self.unit, contender: Thalweg };
         let min = |key| Some(figures.summary(key)?.min);
-        let base = match self.against {
-            Peer(contender) => min(Key { contender, ..ours })?,
-            Own(n) => min(Key { case: Case::Echo, n, ..ours })?,
-            Absolute => 1.0,
-        };
-        Some(min(ours)? / base)
+        let of = |contender| min(Key { contender, ..ours });
+        let own = min(ours)?;
+        Some(match self.against {
+            Peer(contender) => own / of(contender)?,
+            Own(n) => own / min(Key { case: Case::Echo, n, ..ours })?,
+            Absolute => own,
+            MoreThan(contender) => own - of(contender)?,
+            AddedTo { base, peer } => {
+                let base = of(base)?;
+                (own - base) / (of(peer)? - base)
+            }
+        })
+    }
+
+    /// The contender in whose row of the table the target stands.
+    pub(crate) fn row(&self) -> ContenderName {
+        match self.against {
+            Peer(contender) | MoreThan(contender) | AddedTo { peer: contender, .. } => contender,
+            Own(_) | Absolute => Thalweg,
+        }
     }
 }
 
-/// The ratio of two contenders' minima in RUNTIME-NUMBERS.md.
+/// The ratio of two contenders' minima in earlier measurements.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KnownRatio {
     pub(crate) case: Case,
@@ -70,7 +84,7 @@ impl KnownRatio {
 /// A run in which a known ratio is off by more than this factor is not to be trusted.
 pub(crate) const TRUSTED_FACTOR: f64 = 1.4;
 
-const fn target(
+pub(crate) const fn target(
     case: Case,
     n: usize,
     unit: &'static str,
@@ -80,7 +94,7 @@ const fn target(
     Target { case, n, unit, against, at_most }
 }
 
-const fn known(
+pub(crate) const fn known(
     case: Case,
     n: usize,
     unit: &'static str,
@@ -89,68 +103,3 @@ const fn known(
 ) -> KnownRatio {
     KnownRatio { case, n, unit, over, under, ratio: over_value / under_value }
 }
-
-pub(crate) const TARGETS: &[Target] = &[
-    target(Case::Yield, 2, NS, Peer(Corosensei), 1.4),
-    target(Case::Yield, 100, NS, Peer(Corosensei), 1.4),
-    target(Case::Yield, 1_000, NS, Peer(Corosensei), 1.5),
-    target(Case::Yield, 2, NS, Peer(Tokio), 0.35),
-    target(Case::Yield, 100, NS, Peer(Tokio), 0.35),
-    target(Case::Yield, 1_000, NS, Peer(Tokio), 0.45),
-    target(Case::Yield, 100_000, NS, Peer(Tokio), 0.75),
-    target(Case::Cond, 2, NS, Peer(Tokio), 0.4),
-    target(Case::Cond, 2, NS, Peer(StateThreads), 1.0),
-    target(Case::CondDeadline, 100_000, NS, Peer(Tokio), 0.5),
-    target(Case::Spawn, 1, NS, Peer(Tokio), 0.35),
-    target(Case::Spawn, 1, NS, Peer(StateThreads), 0.7),
-    target(Case::Spawn, 10_000, NS, Peer(Tokio), 0.35),
-    target(Case::Spawn, 10_000, NS, Peer(StateThreads), 0.7),
-    target(Case::Timer, 100_000, NS_CPU, Peer(Tokio), 0.8),
-    target(Case::Echo, 1, NS_CPU, Peer(Epoll), 1.08),
-    target(Case::Echo, 100, NS_CPU, Peer(Epoll), 1.08),
-    target(Case::Echo, 1_000, NS_CPU, Peer(Epoll), 1.2),
-    target(Case::Echo, 1, NS_CPU, Peer(Tokio), 1.0),
-    target(Case::Echo, 100, NS_CPU, Peer(Tokio), 1.0),
-    target(Case::Echo, 1_000, NS_CPU, Peer(Tokio), 1.05),
-    target(Case::Echo, 1, NS_CPU, Peer(StateThreads), 0.8),
-    target(Case::Echo, 100, NS_CPU, Peer(StateThreads), 0.8),
-    target(Case::Echo, 1_000, NS_CPU, Peer(StateThreads), 0.8),
-    target(Case::Echo, 1, SYSCALLS, Peer(Epoll), 1.08),
-    target(Case::Echo, 100, SYSCALLS, Peer(Epoll), 1.08),
-    target(Case::Echo, 1_000, SYSCALLS, Peer(Epoll), 1.2),
-    target(Case::Echo, 1, SYSCALLS, Peer(Tokio), 1.0),
-    target(Case::Echo, 100, SYSCALLS, Peer(Tokio), 1.0),
-    target(Case::Echo, 1_000, SYSCALLS, Peer(Tokio), 1.05),
-    target(Case::Echo, 1, SYSCALLS, Peer(StateThreads), 0.8),
-    target(Case::Echo, 100, SYSCALLS, Peer(StateThreads), 0.8),
-    target(Case::Echo, 1_000, SYSCALLS, Peer(StateThreads), 0.8),
-    target(Case::EchoIdle, 10_000, NS_CPU, Peer(StateThreads), 0.8),
-    target(Case::EchoIdle, 10_000, SYSCALLS, Peer(StateThreads), 0.8),
-    // "Idle connections change nothing": within the noise of a run.
-    target(Case::EchoIdle, 10_000, NS_CPU, Own(1), 1.1),
-    target(Case::EchoIdle, 10_000, SYSCALLS, Own(1), 1.01),
-    target(Case::Memory, 100_000, BYTES_RSS, Absolute, 4_600.0),
-    target(Case::Memory, 100_000, BYTES_PTE, Absolute, 600.0),
-    target(Case::Memory, 1_000_000, BYTES_RSS, Absolute, 4_600.0),
-    target(Case::Memory, 1_000_000, BYTES_PTE, Absolute, 600.0),
-];
-
-/// State Threads is libst as Debian has it where there is a figure, else 1.9.5. Left out is what
-/// differs by design: yields of so many that the order of the stacks matters, and echo on State
-/// Threads, which was measured there with epoll.
-pub(crate) const KNOWN_RATIOS: &[KnownRatio] = &[
-    known(Case::Yield, 2, NS, (Tokio, Corosensei), (27.0, 6.6)),
-    known(Case::Yield, 100, NS, (Tokio, Corosensei), (27.0, 7.3)),
-    known(Case::Yield, 2, NS, (StateThreads, Tokio), (282.0, 27.0)),
-    known(Case::Yield, 100, NS, (StateThreads, Tokio), (56.0, 27.0)),
-    known(Case::Cond, 2, NS, (Tokio, StateThreads), (92.0, 35.0)),
-    known(Case::CondDeadline, 100_000, NS, (StateThreads, Tokio), (662.0, 236.0)),
-    known(Case::Spawn, 1, NS, (Tokio, StateThreads), (171.0, 73.0)),
-    known(Case::Spawn, 1, NS, (Tokio, Corosensei), (171.0, 12.5)),
-    known(Case::Timer, 100_000, NS_CPU, (StateThreads, Tokio), (3569.0, 916.0)),
-    known(Case::Echo, 1, NS_CPU, (Epoll, Tokio), (25.2, 21.7)),
-    known(Case::Echo, 100, NS_CPU, (Epoll, Tokio), (6964.0, 7225.0)),
-    known(Case::Echo, 1_000, NS_CPU, (Epoll, Tokio), (7766.0, 7761.0)),
-    known(Case::EchoIdle, 10_000, NS_CPU, (Epoll, Tokio), (25.0, 24.8)),
-    known(Case::Memory, 100_000, BYTES_RSS, (StateThreads, Tokio), (4160.0, 456.0)),
-];

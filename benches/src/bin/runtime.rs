@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    thalweg_benches::run(&args)
+    thalweg_benches::run_runtime(&args)
 }

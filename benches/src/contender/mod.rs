@@ -56,14 +56,15 @@ pub(crate) trait Contender {
     }
 }
 
-pub(crate) fn of(name: ContenderName) -> &'static dyn Contender {
-    match name {
+pub(crate) fn of(name: ContenderName) -> io::Result<&'static dyn Contender> {
+    Ok(match name {
         ContenderName::Thalweg => &thalweg::Thalweg,
         ContenderName::Tokio => &tokio::Tokio,
         ContenderName::StateThreads => &state_threads::StateThreads,
         ContenderName::Corosensei => &corosensei::Corosensei,
         ContenderName::Epoll => &epoll::Epoll,
-    }
+        _ => return Err(io::ErrorKind::Unsupported.into()),
+    })
 }
 
 fn unsupported() -> Outcome {

@@ -1,0 +1,264 @@
+//! What each case starts, and what it reads off the kernel.
+
+use std::error::Error;
+use std::io;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::ANY_CORE;
+use super::clip::{self, Clip};
+use super::server::{Gateway, Process, port_of};
+use crate::case::{Case, ContenderName};
+use crate::measure::{KIB_RSS, MB_GROWN, MB_RSS, Plan, SLEEPS, US_CPU};
+use crate::suite::Measured;
+
+/// Makes the clip, so that its making disturbs nobody.
+pub(crate) fn prepare() {
+    if let Err(error) = Clip::prepare() {
+        crate::harness::progress(&format!("no clip: {error}"));
+    }
+}
+
+/// Measures a case.
+pub(crate) fn measure(case: Case, contender: ContenderName, plan: Plan) -> Measured {
+    match case {
+        Case::DelaySrtFlv => delay("srt", "flv", plan),
+        Case::DelaySrtSrt => delay("srt", "srt", plan),
+        Case::DelaySrtTs => delay("srt", "ts", plan),
+        Case::DelaySrtFmp4 => delay("srt", "mp4", plan),
+        Case::DelayRtmpFlv => delay("rtmp", "flv", plan),
+        Case::Flv0 => fan_out("flv", 0, contender, plan),
+        Case::Flv100 => fan_out("flv", 100, contender, plan),
+        Case::Flv350 => fan_out("flv", 350, contender, plan),
+        Case::Rtmp0 => fan_out("rtmp", 0, contender, plan),
+        Case::Rtmp100 => fan_out("rtmp", 100, contender, plan),
+        Case::Rtmp350 => fan_out("rtmp", 350, contender, plan),
+        Case::Publish => publish_many(contender, plan),
+        Case::Play => play_many(contender, plan),
+        Case::Idle => idle(plan),
+        Case::Viewers => viewers(plan),
+        Case::Source => source(plan),
+        _ => Err(format!("{case} is of another suite").into()),
+    }
+}
+
+/// From the arrival of a picture at the gateway to its arrival at a player.
+fn delay(ingest: &str, output: &str, plan: Plan) -> Measured {
+    let gateway = Gateway::start(None, &[])?;
+    let ports = [gateway.port(ingest)?, gateway.port(scheme(output))?].map(|port| port.to_string());
+    // The gateway learns what ends a picture within 64 of them.
+    let first = WARM_UP_OF_DELAY.min(plan.rep * 3);
+    let times = [first, first + plan.rep].map(|time| time.as_millis().to_string());
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["gateway-delay", ingest, &ports[0], output, &ports[1], &times[0], &times[1]]);
+    let mut lines = Vec::new();
+    let (process, ()) = Process::start(command, |line| {
+        lines.push(line.trim_end().to_owned());
+        Some(())
+    })?;
+    lines.extend(process.finish()?);
+    Ok(lines)
+}
+
+/// One stream to many. What the gateway uses without a viewer is not counted.
+fn fan_out(output: &str, window_ms: u32, contender: ContenderName, plan: Plan) -> Measured {
+    let clip = Clip::prepare()?;
+    if contender == ContenderName::Loop {
+        let schedule = clip.schedule("tags", &clip::flv_tags(&clip.flv())?)?;
+        let mut command = Command::new(env!("THALWEG_FAN_OUT_C"));
+        command.arg(schedule).args([plan.n.to_string(), window_ms.to_string()]);
+        let (server, port) = start_pinned(command)?;
+        let mut sink = start_sink("bare", port, plan.n, 1, SINK_CORE)?;
+        return Ok(measure_viewers(&server, &mut sink, plan)?.lines(Duration::ZERO, plan));
+    }
+    let window = format!("play.merge_window_ms={window_ms}");
+    let gateway = Gateway::start(Some(SERVER_CORE), &[&window, WITHOUT_SRT])?;
+    let _encoder = start_encoders("rtmp", &gateway, 1)?;
+    thread::sleep(WARM_UP.min(plan.rep));
+    // Before and after, since it is no less than what a single viewer adds.
+    let before = cpu_over(&gateway.process, plan.rep / 2)?;
+    let mut sink = start_sink(output, gateway.port(scheme(output))?, plan.n, 1, SINK_CORE)?;
+    let with_viewers = measure_viewers(&gateway.process, &mut sink, plan)?;
+    drop(sink);
+    thread::sleep(WARM_UP.min(plan.rep));
+    let after = cpu_over(&gateway.process, plan.rep / 2)?;
+    Ok(with_viewers.lines(before + after, plan))
+}
+
+/// What serving viewers took, and what they got.
+struct WithViewers {
+    used: Duration,
+    /// By each of them.
+    bits_per_second: f64,
+}
+
+impl WithViewers {
+    /// CPU for each second of a viewer without `base`, and whether the viewers got the stream.
+    fn lines(&self, base: Duration, plan: Plan) -> Vec<String> {
+        let mut lines = vec![per_second(self.used.saturating_sub(base), plan)];
+        if self.bits_per_second < BITS_PER_SECOND_MIN {
+            let mbit = self.bits_per_second / 1e6;
+            lines.push(format!("note\ta viewer got {mbit:.2} Mbit/s only"));
+        }
+        lines
+    }
+}
+
+fn measure_viewers(
+    server: &Process,
+    sink: &mut Process,
+    plan: Plan,
+) -> Result<WithViewers, Box<dyn Error>> {
+    thread::sleep(WARM_UP.min(plan.rep));
+    let (before, begin) = (bytes(sink)?, Instant::now());
+    let used = cpu_over(server, plan.rep)?;
+    let got = (bytes(sink)? - before) / begin.elapsed().as_secs_f64();
+    Ok(WithViewers { used, bits_per_second: got * 8.0 / plan.n as f64 })
+}
+
+/// Many publishers by SRT; with us each has a viewer.
+fn publish_many(contender: ContenderName, plan: Plan) -> Measured {
+    let count = plan.n.to_string();
+    if contender == ContenderName::Thread {
+        let mut command = Command::new(env!("THALWEG_THREADS_C"));
+        command.args(["receive", &count]);
+        let (server, port) = Process::start(command, port_of)?;
+        let args = ["gateway-publish", "srt", &port.to_string(), &count];
+        let (_encoders, _port) = Process::start_self(&args)?;
+        // As long as the keyframes take to be spread.
+        thread::sleep(WARM_UP_OF_MANY);
+        return Ok(vec![per_second(cpu_over(&server, plan.rep)?, plan)]);
+    }
+    let gateway = Gateway::start(None, &[])?;
+    let _encoders = start_encoders("srt", &gateway, plan.n)?;
+    let mut sink = start_sink("flv", gateway.port("http")?, plan.n, plan.n, ANY_CORE)?;
+    thread::sleep(WARM_UP_OF_MANY);
+    Ok(measure_viewers(&gateway.process, &mut sink, plan)?.lines(Duration::ZERO, plan))
+}
+
+/// Many players by SRT of one stream.
+fn play_many(contender: ContenderName, plan: Plan) -> Measured {
+    if contender == ContenderName::Thread {
+        let clip = Clip::prepare()?;
+        let schedule = clip.schedule("units", &clip::ts_units(&clip.ts())?)?;
+        let mut command = Command::new(env!("THALWEG_THREADS_C"));
+        command.args(["send", &plan.n.to_string()]).arg(schedule);
+        let (server, port) = Process::start(command, port_of)?;
+        let mut sink = start_sink("srt", port, plan.n, 1, ANY_CORE)?;
+        thread::sleep(WARM_UP.min(plan.rep));
+        return Ok(measure_viewers(&server, &mut sink, plan)?.lines(Duration::ZERO, plan));
+    }
+    let gateway = Gateway::start(None, &[])?;
+    let _encoder = start_encoders("udp", &gateway, 1)?;
+    thread::sleep(WARM_UP.min(plan.rep));
+    let base = cpu_over(&gateway.process, plan.rep)?;
+    let mut sink = start_sink("srt", gateway.port("srt")?, plan.n, 1, ANY_CORE)?;
+    thread::sleep(WARM_UP.min(plan.rep));
+    Ok(measure_viewers(&gateway.process, &mut sink, plan)?.lines(base, plan))
+}
+
+/// Nobody is there.
+fn idle(plan: Plan) -> Measured {
+    let gateway = Gateway::start(None, &[])?;
+    thread::sleep(WARM_UP.min(plan.rep));
+    let before = gateway.process.sleeps()?;
+    thread::sleep(plan.rep);
+    let sleeps = gateway.process.sleeps()? - before;
+    let rss_mb = gateway.process.rss_kib()? as f64 / 1024.0;
+    Ok(vec![sample(SLEEPS, sleeps as f64), sample(MB_RSS, rss_mb)])
+}
+
+/// What viewers add to the memory of a gateway.
+fn viewers(plan: Plan) -> Measured {
+    let gateway = Gateway::start(Some(SERVER_CORE), &[WITHOUT_SRT])?;
+    let _encoder = start_encoders("rtmp", &gateway, 1)?;
+    // One viewer has the feed made.
+    let _first = start_sink("flv", gateway.port("http")?, 1, 1, SINK_CORE)?;
+    thread::sleep(plan.rep);
+    let before = gateway.process.rss_kib()?;
+    let _sink = start_sink("flv", gateway.port("http")?, plan.n, 1, SINK_CORE)?;
+    thread::sleep(WARM_UP.min(plan.rep));
+    // The source goes on to fill its ring meanwhile, which is no viewer's.
+    let grown = gateway.process.rss_kib()?.saturating_sub(before);
+    Ok(vec![sample(KIB_RSS, grown as f64 / plan.n as f64)])
+}
+
+/// What a source still grows by when its ring, of two seconds, is full.
+fn source(plan: Plan) -> Measured {
+    let gateway = Gateway::start(None, &["hub.ring_s=2"])?;
+    let _encoder = start_encoders("udp", &gateway, 1)?;
+    let _viewers = ["ts", "flv", "mp4"]
+        .map(|output| start_sink(output, gateway.port("http")?, 1, 1, ANY_CORE));
+    thread::sleep(WARM_UP_OF_SOURCE.min(plan.rep * 4));
+    let before = gateway.process.rss_kib()?;
+    thread::sleep(plan.rep);
+    let grown = gateway.process.rss_kib()?.saturating_sub(before);
+    Ok(vec![sample(MB_GROWN, grown as f64 / 1024.0)])
+}
+
+fn start_encoders(
+    ingest: &str,
+    gateway: &Gateway,
+    count: usize,
+) -> Result<Process, Box<dyn Error>> {
+    let (port, count) = (gateway.port(ingest)?.to_string(), count.to_string());
+    Ok(Process::start_self(&["gateway-publish", ingest, &port, &count])?.0)
+}
+
+fn start_sink(
+    output: &str,
+    port: u16,
+    viewers: usize,
+    streams: usize,
+    core: &str,
+) -> Result<Process, Box<dyn Error>> {
+    let [port, viewers, streams] = [port.into(), viewers, streams].map(|number| number.to_string());
+    Ok(Process::start_self(&["gateway-sink", output, &port, &viewers, &streams, core])?.0)
+}
+
+/// Starts a program on the core of the gateway.
+fn start_pinned(command: Command) -> Result<(Process, u16), Box<dyn Error>> {
+    let mut pinned = Command::new("taskset");
+    pinned.args(["--cpu-list", &SERVER_CORE.to_string()]);
+    pinned.arg(command.get_program()).args(command.get_args());
+    Process::start(pinned, port_of)
+}
+
+/// All bytes that the viewers have got.
+fn bytes(sink: &mut Process) -> Result<f64, Box<dyn Error>> {
+    Ok(sink.ask()?.trim().parse()?)
+}
+
+/// What a process uses while a time passes.
+fn cpu_over(process: &Process, time: Duration) -> io::Result<Duration> {
+    let (before, begin) = (process.cpu()?, Instant::now());
+    thread::sleep(time);
+    let used = process.cpu()?.saturating_sub(before);
+    Ok(used.mul_f64(time.as_secs_f64() / begin.elapsed().as_secs_f64()))
+}
+
+fn per_second(used: Duration, plan: Plan) -> String {
+    sample(US_CPU, used.as_secs_f64() * 1e6 / plan.rep.as_secs_f64() / plan.n as f64)
+}
+
+fn sample(unit: &str, value: f64) -> String {
+    format!("sample\t{unit}\t{value}")
+}
+
+/// The protocol that carries an output.
+fn scheme(output: &str) -> &str {
+    if matches!(output, "srt" | "rtmp") { output } else { "http" }
+}
+
+/// libsrt's threads are never quite idle.
+const WITHOUT_SRT: &str = "srt.listen=[]";
+const SERVER_CORE: usize = 0;
+const SINK_CORE: &str = "1";
+/// From the last connection on.
+const WARM_UP: Duration = Duration::from_secs(1);
+const WARM_UP_OF_DELAY: Duration = Duration::from_secs(5);
+const WARM_UP_OF_MANY: Duration = Duration::from_secs(3);
+const WARM_UP_OF_SOURCE: Duration = Duration::from_secs(8);
+/// The clip has 2.1 Mbit/s.
+const BITS_PER_SECOND_MIN: f64 = 1.9e6;
