@@ -17,7 +17,7 @@ HOST = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 RUNNER = CARGO_TARGET_$(shell echo '$(HOST)' | tr 'a-z-' 'A-Z_')_RUNNER
 VALGRIND := valgrind --quiet --error-exitcode=1
 
-.PHONY: help setup run test bench sanitize miri
+.PHONY: help setup run test fuzz bench sanitize miri
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -25,18 +25,25 @@ help: ## list these commands
 setup: ## install the Debian packages that are missing
 	@scripts/setup.sh
 
-run: setup ## start the echo server on 127.0.0.1:7000
-	cargo run $(LOCKED) --release -p thalweg-runtime --example echo
+run: setup ## start the gateway and print the addresses to publish to and to watch
+	cargo run $(LOCKED) --release -p thalweg-gateway -- serve
 
-test: setup ## format, lints, documentation, all tests; the runtime's tests optimised too
+test: setup ## format, lints, documentation, all tests; the runtime's optimised too; a little fuzzing
 	cargo fmt --check
 	cargo clippy $(LOCKED) --workspace --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc $(LOCKED) --workspace --no-deps --all-features
 	cargo test $(LOCKED) --workspace --all-features
 	cargo test $(LOCKED) --release -p thalweg-runtime --all-features --lib --tests
+	scripts/fuzz.sh 20
 
-bench: setup ## measure the runtime against its peers; writes target/bench/runtime.json
+FUZZ_SECONDS := 600
+fuzz: setup ## fuzz every parser, each for FUZZ_SECONDS=600; fuzz/README.md tells more
+	scripts/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+bench: setup ## measure runtime, SRT and gateway against others; writes target/bench/*.json
 	cargo run $(LOCKED) --profile bench -p thalweg-benches --bin runtime
+	cargo run $(LOCKED) --profile bench -p thalweg-benches --bin srt
+	cargo run $(LOCKED) --profile bench -p thalweg-benches --bin gateway
 
 sanitize: setup ## the runtime's tests under valgrind
 	THALWEG_VALGRIND=1 $(RUNNER)='$(VALGRIND)' \

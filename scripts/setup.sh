@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the build, the tests and the benchmarks need.
+# Installs the Debian packages that the build, the tests and the benchmarks need, and a newer ffmpeg than Debian's
+# into target/tools, for what only that can do (Enhanced RTMP).
 #
 # Does nothing when all are there. Where it cannot install, it names what is missing and exits 1.
 set -euo pipefail
@@ -8,10 +9,15 @@ set -euo pipefail
 # a system without dpkg.
 needed=(
     build-essential:cc
+    curl:curl                      # asks the API in the tests
+    ffmpeg:ffmpeg                  # publishes and plays in the tests
     libc6-dev:/usr/include/stdio.h
+    libsrt-openssl-dev:/usr/include/srt/srt.h
     pkgconf:pkg-config
+    python3-venv:python3           # brings a newer ffmpeg, below
     libst-dev:/usr/include/st.h    # State Threads, a contender in benches/
     netcat-openbsd:nc              # to talk to the examples by hand
+    srt-tools:srt-live-transmit    # SRT peers in the tests
     strace:strace
     valgrind:valgrind              # make sanitize
 )
@@ -57,8 +63,23 @@ if ! has cargo; then
     exit 1
 fi
 
+# A static ffmpeg 9, from the package that carries it on PyPI.
+newer_ffmpeg() {
+    local tools=target/tools version=0.8.1
+    [[ -x $tools/ffmpeg-$version ]] && return
+    echo "setup: installing ffmpeg 9 into $tools"
+    mkdir -p "$tools"
+    python3 -m venv "$tools/venv"
+    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check "imageio-ffmpeg==$version"
+    cp "$("$tools/venv/bin/python" -c 'import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())')" \
+        "$tools/ffmpeg-$version"
+    ln -sf "ffmpeg-$version" "$tools/ffmpeg"
+}
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 mapfile -t packages < <(missing)
 if ((${#packages[@]} == 0)); then
+    newer_ffmpeg
     exit 0
 fi
 has apt-get || give_up "there is no apt-get here"
@@ -74,3 +95,4 @@ mapfile -t packages < <(missing)
 if ((${#packages[@]})); then
     give_up "apt-get reported success, yet packages are missing"
 fi
+newer_ffmpeg
