@@ -43,19 +43,25 @@ pub(super) struct Serving {
 impl Listeners {
     pub(super) fn bind(config: &Config) -> io::Result<Self> {
         let options = srt_options(&config.srt);
-        let bind = |key, address: SocketAddr| {
-            let only_v6 = matches!(address.ip(), IpAddr::V6(_));
-            let options =
-                if only_v6 { options.clone().ipv6_only(Some(true)) } else { options.clone() };
-            let bound = Listener::bind(address, &options);
+        // libsrt has one socket for all addresses of a port where both families are wanted.
+        let every = |ip: IpAddr, port| config.srt.listen.contains(&SocketAddr::new(ip, port));
+        let bind = |key, address: SocketAddr, is_dual: bool| {
+            let only_v6 = address.is_ipv6().then_some(!is_dual);
+            let bound = Listener::bind(address, &options.clone().ipv6_only(only_v6));
             bound.map_err(|error| unusable(key, address, &error.into()))
         };
         let mut srt = Vec::new();
         for &address in &config.srt.listen {
-            srt.push((bind("srt.listen", address)?, None));
+            let (v4, v6) = (Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into());
+            let both = every(v4, address.port()) && every(v6, address.port());
+            if both && address.ip() == v4 {
+                continue;
+            }
+            let is_dual = both && address.ip() == v6;
+            srt.push((bind("srt.listen", address, is_dual)?, None));
             for (&port, key) in &config.srt.ports {
                 let address = SocketAddr::new(address.ip(), port);
-                srt.push((bind("srt.ports", address)?, Some(key.clone())));
+                srt.push((bind("srt.ports", address, is_dual)?, Some(key.clone())));
             }
         }
         let rtmp = listen("rtmp.listen", &config.rtmp.listen)?;
