@@ -22,10 +22,11 @@ VALGRIND := valgrind --quiet --error-exitcode=1
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
-setup: ## install the Debian packages that are missing
-	@scripts/setup.sh
+setup: ## install what the tests need and is missing
+	@scripts/setup.sh test
 
-run: setup ## start the gateway and print the addresses to publish to and to watch
+run: ## start the gateway and print the addresses to publish to and to watch
+	@scripts/setup.sh run
 	cargo run $(LOCKED) --release -p thalweg-gateway -- serve
 
 test: setup ## format, lints, documentation, all tests; the runtime's optimised too; a little fuzzing
@@ -40,7 +41,8 @@ FUZZ_SECONDS := 600
 fuzz: setup ## fuzz every parser, each for FUZZ_SECONDS=600; fuzz/README.md tells more
 	scripts/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
-bench: setup ## measure runtime, SRT and gateway against others; writes target/bench/*.json
+bench: ## measure runtime, SRT and gateway against others; writes target/bench/*.json
+	@scripts/setup.sh bench
 	cargo run $(LOCKED) --profile bench -p thalweg-benches --bin runtime
 	cargo run $(LOCKED) --profile bench -p thalweg-benches --bin srt
 	cargo run $(LOCKED) --profile bench -p thalweg-benches --bin gateway
