@@ -82,18 +82,40 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("key", &[]),
     ("config", &["key"]),
     ("log", &["config"]),
-    ("cli", &["config"]),
+    ("convert", &["config"]),
+    ("cli", &["config", "convert"]),
+    ("tls", &[]),
     ("http", &[]),
     ("media", &[]),
     ("container", &["media"]),
-    ("hub", &["key", "media", "container"]),
-    ("protocol", &["key", "http", "media", "container", "hub"]),
-    ("admin", &["key", "http", "media", "container", "hub"]),
-    ("server", &["key", "config", "log", "http", "media", "container", "hub", "protocol", "admin"]),
+    ("hooks", &["key", "http"]),
+    ("auth", &["key", "hooks"]),
+    ("hub", &["key", "media", "container", "auth"]),
+    ("record", &["key", "http", "media", "container", "hub"]),
+    ("protocol", &["key", "http", "media", "container", "auth", "hub"]),
+    ("admin", &["key", "http", "media", "container", "auth", "hooks", "hub", "record"]),
+    (
+        "server",
+        &[
+            "key",
+            "config",
+            "log",
+            "tls",
+            "http",
+            "media",
+            "container",
+            "hooks",
+            "auth",
+            "hub",
+            "record",
+            "protocol",
+            "admin",
+        ],
+    ),
 ];
 
 /// The rooms of `protocol` that are one.
-const PROTOCOLS: &[&str] = &["srt", "rtmp", "http_live", "udp"];
+const PROTOCOLS: &[&str] = &["srt", "rtmp", "http_live", "hls", "webrtc", "udp"];
 
 #[cfg(test)]
 mod tests {

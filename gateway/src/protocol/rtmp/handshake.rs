@@ -5,7 +5,7 @@
 //! can compute them. Layout and keys are those of every open implementation since rtmpdump. Encrypted RTMP
 //! (versions 6 and 8) is refused.
 
-use ring::{
+use aws_lc_rs::{
     hmac,
     rand::{SecureRandom, SystemRandom},
 };
