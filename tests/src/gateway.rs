@@ -152,7 +152,7 @@ impl Drop for Gateway {
 }
 
 /// The lines that a program prints, as they come; the thread that reads them ends with the program.
-fn lines(output: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+pub(crate) fn lines(output: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {

@@ -1,6 +1,7 @@
 //! Tests of the project as a whole live in `tests/`; this library holds what they share.
 
 pub mod api;
+pub mod browser;
 pub mod gateway;
 pub mod media;
 pub mod play;

@@ -149,6 +149,23 @@ pub fn transport_stream(seconds: u32, options: &str) -> Arc<[u8]> {
     bytes.into()
 }
 
+/// Publishes a moving picture of this size and a tone, in H.264 and AAC with a random-access point each second, to an
+/// address of SRT or RTMP until it is dropped.
+///
+/// # Panics
+///
+/// When ffmpeg is missing.
+#[must_use]
+pub fn publish_live(url: &str, size: &str) -> Running {
+    let picture = format!("testsrc2=size={size}:rate=25");
+    let format = if url.starts_with("rtmp:") { "flv" } else { "mpegts" };
+    let mut arguments = vec!["-v", "error", "-re", "-f", "lavfi", "-i", &picture];
+    arguments.extend(["-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"]);
+    arguments.extend(["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency"]);
+    arguments.extend(["-pix_fmt", "yuv420p", "-g", "25", "-c:a", "aac", "-f", format, url]);
+    start("ffmpeg", &arguments)
+}
+
 /// What ffprobe sees in these bytes, as a file of this kind.
 ///
 /// # Panics
