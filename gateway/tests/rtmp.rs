@@ -25,7 +25,7 @@ use thalweg_gateway::{
     container::flv::Carriage,
     hub::{Bounds, Clients, Registry, Settings as HubSettings, Start},
     media::Span,
-    protocol::{Limits, rtmp},
+    protocol::rtmp,
 };
 use thalweg_runtime::{self as rt, net::TcpListener};
 
@@ -87,8 +87,7 @@ fn serve(listener: &TcpListener) {
         takes_over: false,
         silent_player: Carriage::Enhanced,
     });
-    let limits = Limits { connections: 100, connections_per_ip: 100 };
-    let _ended = rtmp::serve(listener, &Clients::default(), limits, &registry, &settings);
+    let _ended = rtmp::serve(listener, &Clients::default(), &registry, &settings);
 }
 
 /// Three seconds of pictures with B-frames and sound.

@@ -21,6 +21,8 @@ pub struct Gateway {
     pub rtmp: SocketAddr,
     /// Where it listens.
     pub http: SocketAddr,
+    /// What it printed when it had started.
+    pub announced: String,
     log: PathBuf,
 }
 
@@ -58,13 +60,15 @@ impl Gateway {
             .spawn()
             .expect("the program can be started");
         let lines = lines(child.stdout.take().expect("it was asked for"));
-        let (mut srt, mut rtmp, mut http) = (None, None, None);
+        let (mut srt, mut rtmp, mut http, mut announced) = (None, None, None, String::new());
         while let Ok(line) = lines.recv_timeout(PATIENCE) {
+            announced.push_str(&line);
+            announced.push('\n');
             srt = srt.or_else(|| address(&line, "srt://"));
             rtmp = rtmp.or_else(|| address(&line, "rtmp://"));
             http = http.or_else(|| address(&line, "http://"));
             if let (Some(srt), Some(rtmp), Some(http)) = (srt, rtmp, http) {
-                return Self { child, srt, rtmp, http, log };
+                return Self { child, srt, rtmp, http, announced, log };
             }
         }
         let _killed = child.kill();

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Read,
-    net::{TcpListener, UdpSocket},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
     process::Stdio,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
@@ -54,14 +54,16 @@ fn more_connections_than_allowed_are_refused_in_each_protocols_words() {
     rtmp.connect("live");
     rtmp.wait_for("NetConnection.Connect.Rejected");
     rtmp.wait_for("there are 2 connections");
-    // The handshake knows nothing of it: the connection is closed after it.
-    let got = srt::play(&gateway, CAM).finish().unwrap_or_default();
-    assert!(got.is_empty());
-    gateway.wait_for_log(&["closed", "protocol=\"srt\"", "refused", "limits.connections"]);
+    for mode in ["publish", "request"] {
+        let refused = srt::knock(gateway.srt, &format!("#!::r={CAM},m={mode}"));
+        assert_eq!(refused, Err(RejectReason::OVERLOAD), "{mode}");
+    }
+    gateway.wait_for_log(&["refused in the handshake", "r=live/cam,m=publish", "(1402)"]);
     waiting.into_iter().for_each(|waiting| drop(waiting.leave()));
     until("there to be room again", || {
         request(gateway.http, "GET", "healthz").is_ok_and(|answer| answer.status == 200)
     });
+    until("there to be room by SRT", || srt::knock(gateway.srt, "#!::r=a,m=publish").is_ok());
 }
 
 #[test]
@@ -72,7 +74,10 @@ fn more_connections_from_one_address_than_allowed_are_refused() {
         request(gateway.http, "GET", "healthz").is_ok_and(|answer| answer.status == 503)
     });
     gateway.wait_for_log(&["closed", "refused", "limits.connections_per_ip"]);
+    let knock = || srt::knock(gateway.srt, "#!::r=a,m=publish");
+    assert_eq!(knock(), Err(RejectReason::OVERLOAD));
     waiting.into_iter().for_each(|waiting| drop(waiting.leave()));
+    until("there to be room again", || knock().is_ok());
 }
 
 #[test]
@@ -122,6 +127,52 @@ fn with_more_memory_than_allowed_nobody_is_let_in() {
     let answer = request(gateway.http, "GET", "healthz").expect("it is answered");
     assert_eq!(answer.status, 503);
     assert!(String::from_utf8_lossy(&answer.body).contains("limits.memory"));
+    let refused = srt::knock(gateway.srt, "#!::r=live/cam,m=publish");
+    assert_eq!(refused, Err(RejectReason::OVERLOAD));
+}
+
+#[test]
+fn both_families_of_a_port_are_served_and_announced() {
+    let mut gateway = Gateway::start(&["srt.listen=[\"0.0.0.0:0\",\"[::]:0\"]"]);
+    let port = gateway.srt.port();
+    for mode in ["publish", "request"] {
+        for at in ["127.0.0.1", "[::1]"] {
+            let url = format!("srt://{at}:{port}?streamid=#!::r=live/cam,m={mode}");
+            assert!(gateway.announced.contains(&url), "{url} in {}", gateway.announced);
+        }
+    }
+    for (at, stream) in
+        [(Ipv4Addr::LOCALHOST.into(), "live/four"), (Ipv6Addr::LOCALHOST.into(), "live/six")]
+    {
+        gateway.srt = SocketAddr::new(at, port);
+        let publisher = publish(&gateway, stream, 1);
+        gateway.wait_for_frames(stream, 5);
+        let player = record(&gateway, Out::Srt, stream);
+        gateway.wait_for_players(stream, 1);
+        publisher.finish().expect("nobody else publishes");
+        assert!(player.finish().probe().count("video") > 5, "{stream}");
+    }
+    // The same words as for a socket of IPv4 alone, so that one address is one client.
+    gateway.wait_for_log(&["closed", "peer=127.0.0.1:", "srt"]);
+}
+
+#[test]
+fn a_port_of_its_own_refuses_a_second_publisher_whatever_its_stream_id() {
+    let free = UdpSocket::bind("127.0.0.1:0").expect("there are ports");
+    let port = free.local_addr().expect("it is bound").port();
+    drop(free);
+    let mapped = format!("srt.ports={{{port}=\"{CAM}\"}}");
+    let mut gateway = Gateway::start(&[&mapped, "publish.grace_s=0"]);
+    gateway.srt.set_port(port);
+    let first = publish(&gateway, "whatever/it/says", 1);
+    gateway.wait_for_frames(CAM, 5);
+    for stream_id in ["", "#!::r=other,m=request", "#!::no stream id"] {
+        let refused = srt::knock(gateway.srt, stream_id);
+        assert_eq!(refused, Err(RejectReason::CONFLICT), "{stream_id}");
+    }
+    first.stop();
+    gateway.wait_for_end(CAM);
+    until("it to be free again", || srt::knock(gateway.srt, "").is_ok());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Who is connected, and what for: what the API lists and may end.
 
+use super::limits::{Limits, Refusal};
 use crate::key::StreamKey;
 use std::{
     cell::{Cell, RefCell},
@@ -9,7 +10,7 @@ use std::{
     rc::{Rc, Weak},
     time::Instant,
 };
-use thalweg_runtime as rt;
+use thalweg_runtime::{self as rt, WaitError, sync::Cond};
 
 /// Names a connection in logs and in the API, for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,7 +29,7 @@ pub enum Role {
 pub struct Client {
     /// Its name.
     pub id: ClientId,
-    /// The other end, as the transport tells.
+    /// The other end, as the transport tells; IPv4 as itself, also on a socket of both families.
     pub peer: SocketAddr,
     /// When it was accepted.
     pub since: Instant,
@@ -59,14 +60,24 @@ struct Table {
     /// How many come from each address.
     addresses: RefCell<HashMap<IpAddr, usize>>,
     total: Cell<u64>,
+    limits: Limits,
     is_memory_short: Cell<bool>,
+    /// How often a limit was reached, or is no more.
+    changes: Cell<u64>,
+    changed: Cond,
     /// What those that are gone had sent and received.
     gone: Cell<(u64, u64)>,
 }
 
 impl Clients {
-    /// Enters a connection.
+    /// Nobody yet, and never more than `limits` allow.
+    pub fn limited(limits: Limits) -> Self {
+        Self(Rc::new(Table { limits, ..Table::default() }))
+    }
+
+    /// Enters a connection, whatever [`Clients::refusal`] says of it.
     pub fn enter(&self, protocol: &'static str, peer: SocketAddr) -> Rc<Client> {
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let id = ClientId(self.0.total.get() + 1);
         self.0.total.set(id.0);
         let client = Rc::new(Client {
@@ -83,8 +94,65 @@ impl Clients {
             table: Rc::downgrade(&self.0),
         });
         self.0.clients.borrow_mut().insert(id, Rc::downgrade(&client));
-        *self.0.addresses.borrow_mut().entry(peer.ip()).or_default() += 1;
+        let count = self.count();
+        let from = {
+            let mut addresses = self.0.addresses.borrow_mut();
+            let from = addresses.entry(peer.ip()).or_default();
+            *from += 1;
+            *from
+        };
+        let limits = self.0.limits;
+        if count == limits.connections || from == limits.connections_per_ip {
+            self.0.change();
+        }
         client
+    }
+
+    /// Why one more connection from `address` must not be served.
+    pub fn refusal(&self, address: IpAddr) -> Option<Refusal> {
+        let most = self.0.limits.connections_per_ip;
+        self.overload().or_else(|| {
+            (self.count_from(address) >= most).then_some(Refusal::ConnectionsPerIp(most))
+        })
+    }
+
+    /// Why no more connections must be served, from wherever they come.
+    pub fn overload(&self) -> Option<Refusal> {
+        let most = self.0.limits.connections;
+        if self.count() >= most {
+            return Some(Refusal::Connections(most));
+        }
+        self.is_memory_short().then_some(Refusal::Memory)
+    }
+
+    /// The addresses from which there are as many connections as may be.
+    pub fn full_addresses(&self) -> Vec<IpAddr> {
+        let most = self.0.limits.connections_per_ip;
+        let addresses = self.0.addresses.borrow();
+        let full = addresses.iter().filter(|&(_, &count)| count >= most);
+        full.map(|(&address, _)| address).collect()
+    }
+
+    /// Whether there are so many connections that not even a word may be lost about one more.
+    pub fn is_flooded(&self) -> bool {
+        self.count() >= self.0.limits.connections.saturating_mul(2)
+    }
+
+    /// Waits until what [`Clients::overload`] and [`Clients::full_addresses`] say has changed since the change numbered
+    /// `seen`; the result is the number of the latest change. They count from 1.
+    ///
+    /// # Suspends
+    ///
+    /// Until then, unless it has happened already.
+    ///
+    /// # Errors
+    ///
+    /// When the wait was cancelled, or a deadline passed.
+    pub fn wait_changed(&self, seen: u64) -> Result<u64, WaitError> {
+        while self.0.changes.get() <= seen {
+            self.0.changed.wait()?;
+        }
+        Ok(self.0.changes.get())
     }
 
     /// The connection of this id.
@@ -124,12 +192,14 @@ impl Clients {
 
     /// Notes whether memory is short.
     pub fn set_memory_short(&self, is_short: bool) {
-        self.0.is_memory_short.set(is_short);
+        if self.0.is_memory_short.replace(is_short) != is_short {
+            self.0.change();
+        }
     }
 
     /// How many come from this address.
     pub fn count_from(&self, address: IpAddr) -> usize {
-        self.0.addresses.borrow().get(&address).copied().unwrap_or(0)
+        self.0.addresses.borrow().get(&address.to_canonical()).copied().unwrap_or(0)
     }
 }
 
@@ -192,13 +262,24 @@ impl Client {
 }
 
 impl Table {
-    fn left(&self, address: IpAddr) {
-        let mut addresses = self.addresses.borrow_mut();
-        if let Entry::Occupied(mut count) = addresses.entry(address) {
+    fn change(&self) {
+        self.changes.set(self.changes.get() + 1);
+        self.changed.broadcast();
+    }
+
+    fn left(&self, client: &Client) {
+        let was_full = self.clients.borrow().len() == self.limits.connections;
+        self.clients.borrow_mut().remove(&client.id);
+        let mut was_full_there = false;
+        if let Entry::Occupied(mut count) = self.addresses.borrow_mut().entry(client.peer.ip()) {
+            was_full_there = *count.get() == self.limits.connections_per_ip;
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
             }
+        }
+        if was_full || was_full_there {
+            self.change();
         }
     }
 }
@@ -206,8 +287,7 @@ impl Table {
 impl Drop for Client {
     fn drop(&mut self) {
         if let Some(table) = self.table.upgrade() {
-            table.clients.borrow_mut().remove(&self.id);
-            table.left(self.peer.ip());
+            table.left(self);
             let (sent, received) = table.gone.get();
             table.gone.set((sent + self.sent.get(), received + self.received.get()));
         }
@@ -234,5 +314,39 @@ impl fmt::Debug for Table {
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(address: &str) -> SocketAddr {
+        SocketAddr::new(address.parse().unwrap(), 4000)
+    }
+
+    #[test]
+    fn a_change_is_told_when_a_limit_is_reached_and_when_it_is_no_more() {
+        let clients = Clients::limited(Limits { connections: 3, connections_per_ip: 2 });
+        let [one, same, two] = ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1"].map(peer);
+        let first = clients.enter("srt", one);
+        assert_eq!((clients.0.changes.get(), clients.refusal(one.ip())), (0, None));
+        let second = clients.enter("srt", same);
+        assert_eq!(clients.0.changes.get(), 1);
+        assert_eq!(clients.full_addresses(), [one.ip()]);
+        assert_eq!(clients.refusal(same.ip()), Some(Refusal::ConnectionsPerIp(2)));
+        assert_eq!((clients.refusal(two.ip()), clients.overload()), (None, None));
+        let third = clients.enter("http", two);
+        assert_eq!(clients.0.changes.get(), 2);
+        assert_eq!(clients.overload(), Some(Refusal::Connections(3)));
+        drop(third);
+        assert_eq!((clients.0.changes.get(), clients.overload()), (3, None));
+        drop(first);
+        assert_eq!((clients.0.changes.get(), clients.refusal(one.ip())), (4, None));
+        drop(second);
+        assert_eq!(clients.0.changes.get(), 4);
+        clients.set_memory_short(true);
+        clients.set_memory_short(true);
+        assert_eq!((clients.0.changes.get(), clients.overload()), (5, Some(Refusal::Memory)));
     }
 }

@@ -6,11 +6,12 @@
 //! random-access point, takes all that has come since its last turn, and skips to the newest random-access point when it was
 //! too slow and the ring has gone on.
 //!
-//! Nothing here suspends but [`Subscriber::recv`], [`Source::subscribe`] and [`Registry::wait_for`].
+//! Nothing here suspends but [`Subscriber::recv`], [`Source::subscribe`], [`Registry::wait_for`] and the two `wait_changed`.
 
 mod client;
 mod feed;
 mod formats;
+mod limits;
 mod rate;
 mod registry;
 mod ring;
@@ -22,6 +23,7 @@ mod timeline;
 
 pub use client::{Client, ClientId, Clients, Figures, Role};
 pub use feed::Format;
+pub use limits::{Limits, Refusal};
 pub use registry::{PublishError, Registry, Settings, SubscribeError};
 pub use ring::Bounds;
 pub use source::{FeedState, Original, Publisher, Source, SourceState};

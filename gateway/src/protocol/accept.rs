@@ -3,30 +3,10 @@
 //! A protocol gives two functions: how to accept, and what a connection does from its first byte to its last. The
 //! second returns why it is over; nothing below it logs that too.
 
-use crate::hub::{Client, Clients};
+use crate::hub::{Client, Clients, Refusal};
 use std::{cell::RefCell, fmt, io, net::SocketAddr, rc::Rc};
 use thalweg_runtime::{self as rt, coroutine_local};
 use tracing::{debug, info, info_span, warn};
-
-/// How many connections there may be.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// In all.
-    pub connections: usize,
-    /// From one address.
-    pub connections_per_ip: usize,
-}
-
-/// Why a connection may not be served. Its protocol says so in its own words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// `limits.connections` is reached.
-    Connections(usize),
-    /// `limits.connections_per_ip` is reached.
-    ConnectionsPerIp(usize),
-    /// `limits.memory` is reached.
-    Memory,
-}
 
 /// What a connection's function is given besides the connection.
 #[derive(Clone, Debug)]
@@ -70,7 +50,6 @@ impl Session {
 pub fn serve<C, E>(
     protocol: &'static str,
     clients: &Clients,
-    limits: Limits,
     mut accept: impl FnMut() -> io::Result<(C, SocketAddr)>,
     session: impl Fn(C, &Session) -> Result<(), E> + Clone + 'static,
 ) -> io::Result<()>
@@ -80,12 +59,13 @@ where
 {
     loop {
         let (connection, peer) = accept()?;
-        let refusal = limits.refusal(clients, peer);
-        if clients.count() >= limits.connections.saturating_mul(2) {
+        let refusal = clients.refusal(peer.ip());
+        if clients.is_flooded() {
             debug!(protocol, %peer, "closed at once: twice as many connections as limits.connections");
             continue;
         }
         let client = clients.enter(protocol, peer);
+        let peer = client.peer;
         let span = info_span!("client", id = client.id.0, %peer);
         let cause = Rc::default();
         let begun = Session { client: Rc::clone(&client), refusal, cause };
@@ -124,33 +104,3 @@ fn run<C, E: fmt::Display>(
         "closed"
     );
 }
-
-impl Limits {
-    fn refusal(self, clients: &Clients, peer: SocketAddr) -> Option<Refusal> {
-        if clients.count() >= self.connections {
-            return Some(Refusal::Connections(self.connections));
-        }
-        if clients.is_memory_short() {
-            return Some(Refusal::Memory);
-        }
-        (clients.count_from(peer.ip()) >= self.connections_per_ip)
-            .then_some(Refusal::ConnectionsPerIp(self.connections_per_ip))
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connections(most) => {
-                write!(f, "there are {most} connections, as many as limits.connections allows")
-            }
-            Self::Memory => f.write_str("the process has as much memory as limits.memory allows"),
-            Self::ConnectionsPerIp(most) => write!(
-                f,
-                "{most} connections come from this address, as many as limits.connections_per_ip allows"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for Refusal {}

@@ -8,4 +8,4 @@ pub mod srt;
 pub mod ts_ingest;
 pub mod udp;
 
-pub use accept::{Limits, Refusal, Session};
+pub use accept::Session;

@@ -1,14 +1,14 @@
 //! The sockets that the gateway listens on, and the coroutines that accept.
 
-use super::{Gateway, limits::most};
+use super::Gateway;
 use crate::{
     admin::{Addresses, Admin},
     config::{self, Config},
     container::flv::Carriage,
     http,
-    hub::{Registry, Start},
+    hub::Start,
     key::StreamKey,
-    protocol::{Limits, accept, http_live, rtmp, srt, udp},
+    protocol::{accept, http_live, rtmp, srt, udp},
 };
 use std::{
     io::{self, Write},
@@ -16,7 +16,7 @@ use std::{
     rc::Rc,
 };
 use thalweg_runtime::{
-    self as rt, JoinHandle,
+    self as rt, JoinHandle, WaitError,
     net::{ListenOptions, TcpListener, TcpStream, UdpSocket},
 };
 use thalweg_srt_io::{Listener, Options, stream_id::StreamMode};
@@ -26,44 +26,33 @@ use tracing::error;
 /// evening.
 #[derive(Debug)]
 pub(super) struct Listeners {
-    srt: Vec<(Listener, Option<StreamKey>)>,
+    srt: Vec<SrtPort>,
     rtmp: Vec<TcpListener>,
     http: Vec<TcpListener>,
     udp: Vec<(UdpSocket, StreamKey)>,
+}
+
+/// A port of SRT.
+#[derive(Debug)]
+struct SrtPort {
+    listener: Listener,
+    settings: Rc<srt::Settings>,
+    /// It takes IPv4 too, though its address is one of IPv6.
+    is_dual: bool,
 }
 
 /// The coroutines that accept.
 #[derive(Debug)]
 pub(super) struct Serving {
     coroutines: Vec<JoinHandle<()>>,
-    srt: Rc<[(Listener, Rc<srt::Settings>)]>,
+    srt: Rc<[SrtPort]>,
     http: Rc<http::Server>,
 }
 
 impl Listeners {
-    pub(super) fn bind(config: &Config) -> io::Result<Self> {
-        let options = srt_options(&config.srt);
-        // libsrt has one socket for all addresses of a port where both families are wanted.
-        let every = |ip: IpAddr, port| config.srt.listen.contains(&SocketAddr::new(ip, port));
-        let bind = |key, address: SocketAddr, is_dual: bool| {
-            let only_v6 = address.is_ipv6().then_some(!is_dual);
-            let bound = Listener::bind(address, &options.clone().ipv6_only(only_v6));
-            bound.map_err(|error| unusable(key, address, &error.into()))
-        };
-        let mut srt = Vec::new();
-        for &address in &config.srt.listen {
-            let (v4, v6) = (Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into());
-            let both = every(v4, address.port()) && every(v6, address.port());
-            if both && address.ip() == v4 {
-                continue;
-            }
-            let is_dual = both && address.ip() == v6;
-            srt.push((bind("srt.listen", address, is_dual)?, None));
-            for (&port, key) in &config.srt.ports {
-                let address = SocketAddr::new(address.ip(), port);
-                srt.push((bind("srt.ports", address, is_dual)?, Some(key.clone())));
-            }
-        }
+    pub(super) fn bind(gateway: &Gateway) -> io::Result<Self> {
+        let config = &gateway.config;
+        let srt = bind_srt(gateway)?;
         let rtmp = listen("rtmp.listen", &config.rtmp.listen)?;
         let http = listen("http.listen", &config.http.listen)?;
         let input = |input: &config::UdpInput| {
@@ -79,13 +68,14 @@ impl Listeners {
     pub(super) fn announce(&self) -> io::Result<()> {
         let mut publish = Vec::new();
         let mut watch = Vec::new();
-        for (listener, key) in &self.srt {
-            let at = reachable(listener.local_addr());
-            match key {
-                Some(key) => publish.push(format!("srt://{at}   as {key}")),
-                None => {
-                    publish.push(format!("srt://{at}?streamid=#!::r=live/cam,m=publish"));
-                    watch.push(format!("srt://{at}?streamid=#!::r=live/cam,m=request"));
+        for port in &self.srt {
+            for at in port.addresses().map(reachable) {
+                match &port.settings.published {
+                    Some(key) => publish.push(format!("srt://{at}   as {key}")),
+                    None => {
+                        publish.push(format!("srt://{at}?streamid=#!::r=live/cam,m=publish"));
+                        watch.push(format!("srt://{at}?streamid=#!::r=live/cam,m=request"));
+                    }
                 }
             }
         }
@@ -113,7 +103,7 @@ impl Listeners {
 
     fn addresses(&self) -> io::Result<Addresses> {
         Ok(Addresses {
-            srt: self.srt.iter().map(|(listener, _)| listener.local_addr()).collect(),
+            srt: self.srt.iter().flat_map(SrtPort::addresses).collect(),
             rtmp: self.rtmp.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
             http: self.http.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
         })
@@ -124,29 +114,29 @@ impl Listeners {
         let config = &gateway.config;
         let addresses = self.addresses()?;
         let mut coroutines = Vec::new();
-        let srt: Rc<[_]> = self
-            .srt
-            .into_iter()
-            .map(|(listener, key)| (listener, Rc::new(srt_settings(config, key))))
-            .collect();
+        let srt: Rc<[SrtPort]> = self.srt.into();
         for at in 0..srt.len() {
             let (srt, gateway) = (Rc::clone(&srt), Rc::clone(gateway));
             coroutines.push(start("srt accept", move || {
-                let Some((listener, settings)) = srt.get(at) else { return Ok(()) };
-                let limits = limits(&gateway.config);
-                srt::serve(listener, &gateway.clients, limits, &gateway.registry, settings)
+                let Some(SrtPort { listener, settings, .. }) = srt.get(at) else { return Ok(()) };
+                srt::serve(listener, &gateway.clients, &gateway.registry, settings)
             })?);
         }
         if !srt.is_empty() {
-            let (srt, registry) = (Rc::clone(&srt), gateway.registry.clone());
-            coroutines.push(start("srt admission", move || keep_admission(&srt, &registry))?);
+            let (ports, kept) = (Rc::clone(&srt), Rc::clone(gateway));
+            coroutines.push(start("srt admission, streams", move || {
+                keep_admission(&ports, &kept, |seen| kept.registry.wait_changed(seen))
+            })?);
+            let (ports, kept) = (Rc::clone(&srt), Rc::clone(gateway));
+            coroutines.push(start("srt admission, connections", move || {
+                keep_admission(&ports, &kept, |seen| kept.clients.wait_changed(seen))
+            })?);
         }
         let rtmp = Rc::new(rtmp_settings(config));
         for listener in self.rtmp {
             let (gateway, settings) = (Rc::clone(gateway), Rc::clone(&rtmp));
             coroutines.push(start("rtmp accept", move || {
-                let limits = limits(&gateway.config);
-                rtmp::serve(&listener, &gateway.clients, limits, &gateway.registry, &settings)
+                rtmp::serve(&listener, &gateway.clients, &gateway.registry, &settings)
             })?);
         }
         let router = routes(gateway, &addresses);
@@ -171,8 +161,49 @@ impl Serving {
     pub(super) fn stop(&self) {
         self.http.drain();
         self.coroutines.iter().for_each(JoinHandle::cancel);
-        self.srt.iter().for_each(|(listener, _)| listener.close());
+        self.srt.iter().for_each(|port| port.listener.close());
     }
+}
+
+impl SrtPort {
+    /// Where it can be reached: IPv4 first, where the socket takes both.
+    fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let local = self.listener.local_addr();
+        let v4 = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), local.port());
+        self.is_dual.then_some(v4).into_iter().chain([local])
+    }
+}
+
+/// Binds the ports of SRT. libsrt has one socket for all addresses of a port where both families are wanted.
+fn bind_srt(gateway: &Gateway) -> io::Result<Vec<SrtPort>> {
+    let config = &gateway.config;
+    let options = srt_options(&config.srt);
+    let bind = |key, address: SocketAddr, is_dual: bool, settings: &Rc<_>| -> io::Result<SrtPort> {
+        let only_v6 = address.is_ipv6().then_some(!is_dual);
+        let options = options.clone().ipv6_only(only_v6);
+        let table = srt::admission(&gateway.registry, &gateway.clients, settings);
+        let bound = Listener::bind_with(address, &options, table);
+        let listener = bound.map_err(|error| unusable(key, address, &error.into()))?;
+        Ok(SrtPort { listener, settings: Rc::clone(settings), is_dual })
+    };
+    let settings = Rc::new(srt_settings(config, None));
+    let every = |ip: IpAddr, port| config.srt.listen.contains(&SocketAddr::new(ip, port));
+    let mut ports = Vec::new();
+    for &address in &config.srt.listen {
+        let (v4, v6) = (Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into());
+        let both = every(v4, address.port()) && every(v6, address.port());
+        if both && address.ip() == v4 {
+            continue;
+        }
+        let is_dual = both && address.ip() == v6;
+        ports.push(bind("srt.listen", address, is_dual, &settings)?);
+        for (&port, key) in &config.srt.ports {
+            let address = SocketAddr::new(address.ip(), port);
+            let settings = Rc::new(srt_settings(config, Some(key.clone())));
+            ports.push(bind("srt.ports", address, is_dual, &settings)?);
+        }
+    }
+    Ok(ports)
 }
 
 fn listen(key: &str, addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
@@ -200,16 +231,18 @@ fn start(
     })
 }
 
-/// Puts a table of who is published in force whenever that changes.
+/// Puts a new table of who may connect in force whenever `changed` tells, given the number of the last change that it told of.
 fn keep_admission(
-    listeners: &[(Listener, Rc<srt::Settings>)],
-    registry: &Registry,
+    ports: &[SrtPort],
+    gateway: &Gateway,
+    changed: impl Fn(u64) -> Result<u64, WaitError>,
 ) -> io::Result<()> {
     let mut seen = 0;
     loop {
-        seen = registry.wait_changed(seen)?;
-        for (listener, settings) in listeners {
-            listener.set_admission(srt::admission(registry, settings));
+        seen = changed(seen)?;
+        for SrtPort { listener, settings, .. } in ports {
+            let table = srt::admission(&gateway.registry, &gateway.clients, settings);
+            listener.set_admission(table);
         }
     }
 }
@@ -221,26 +254,20 @@ fn serve_http(
 ) -> io::Result<()> {
     let server = Rc::clone(server);
     let accept = || listener.accept();
-    accept::serve(
-        "http",
-        &gateway.clients,
-        limits(&gateway.config),
-        accept,
-        move |stream, session| {
-            let mut stream: TcpStream = stream;
-            let local = stream.local_addr().unwrap_or_else(|_| session.client.peer);
-            let peer = http::Peer { address: session.client.peer, local, is_secure: false };
-            let before = session.client.sent.get();
-            let ended = match session.refusal {
-                Some(refusal) => server.turn_away(&mut stream, &refusal.to_string()),
-                None => server.serve(&mut stream, &peer),
-            };
-            // What a player got is counted as it goes; what came before it is counted here.
-            session.client.received.set(ended.received);
-            session.client.sent.set(ended.sent.max(before));
-            Err::<(), _>(ended.cause)
-        },
-    )
+    accept::serve("http", &gateway.clients, accept, move |stream, session| {
+        let mut stream: TcpStream = stream;
+        let local = stream.local_addr().unwrap_or_else(|_| session.client.peer);
+        let peer = http::Peer { address: session.client.peer, local, is_secure: false };
+        let before = session.client.sent.get();
+        let ended = match session.refusal {
+            Some(refusal) => server.turn_away(&mut stream, &refusal.to_string()),
+            None => server.serve(&mut stream, &peer),
+        };
+        // What a player got is counted as it goes; what came before it is counted here.
+        session.client.received.set(ended.received);
+        session.client.sent.set(ended.sent.max(before));
+        Err::<(), _>(ended.cause)
+    })
 }
 
 fn routes(gateway: &Rc<Gateway>, addresses: &Addresses) -> http::Router {
@@ -308,13 +335,6 @@ fn srt_settings(config: &Config, published: Option<StreamKey>) -> srt::Settings 
         stall: config.timeouts.player,
         takes_over: config.publish.second == config::SecondPublisher::Takeover,
         published,
-    }
-}
-
-fn limits(config: &Config) -> Limits {
-    Limits {
-        connections: most(config.limits.connections),
-        connections_per_ip: most(config.limits.connections_per_ip),
     }
 }
 

@@ -6,7 +6,7 @@ mod shutdown;
 
 use crate::{
     config::{Config, Loaded},
-    hub::{Bounds, Clients, Registry, Settings},
+    hub::{Bounds, Clients, Limits, Registry, Settings},
     log::Log,
     media::Span,
 };
@@ -75,8 +75,12 @@ fn serve(config: Config, log: Rc<Log>) -> io::Result<()> {
         publisher_rate_bps: config.limits.bitrate_per_publisher_bps,
     };
     let registry = Registry::new(settings);
-    let gateway = Rc::new(Gateway { registry, clients: Clients::default(), config, log });
-    let listeners = Listeners::bind(&gateway.config)?;
+    let clients = Clients::limited(Limits {
+        connections: limits::most(config.limits.connections),
+        connections_per_ip: limits::most(config.limits.connections_per_ip),
+    });
+    let gateway = Rc::new(Gateway { registry, clients, config, log });
+    let listeners = Listeners::bind(&gateway)?;
     listeners.announce()?;
     let serving = listeners.serve(&gateway)?;
     let _memory = limits::watch_memory(&gateway)?;

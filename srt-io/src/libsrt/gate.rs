@@ -77,6 +77,8 @@ impl Gate {
             Ok(parsed) => parsed.to_string(),
             Err(_) => String::from_utf8_lossy(stream_id).into_owned(),
         };
+        // Nothing else tells of an attempt that never became a connection.
+        tracing::info!(target: "srt", %peer, stream_id, %reason, "refused in the handshake");
         let refusal = Refusal { at: SystemTime::now(), peer, stream_id, reason };
         let mut refused = lock(&self.refused);
         // Reasons are those of the table and of libsrt, so they are few.

@@ -8,9 +8,9 @@ use super::{
 };
 use crate::{
     container::flv::Carriage,
-    hub::{Client, Clients, PlayEnd, Registry, Start},
+    hub::{Client, Clients, PlayEnd, Refusal, Registry, Start},
     key::{KeyError, StreamKey},
-    protocol::{Limits, Refusal, accept},
+    protocol::accept,
 };
 use std::{
     fmt,
@@ -76,13 +76,12 @@ pub enum RtmpEnd {
 pub fn serve(
     listener: &TcpListener,
     clients: &Clients,
-    limits: Limits,
     registry: &Registry,
     settings: &Rc<Settings>,
 ) -> io::Result<()> {
     let (registry, settings) = (registry.clone(), Rc::clone(settings));
     let accept = || listener.accept();
-    accept::serve("rtmp", clients, limits, accept, move |stream, session| {
+    accept::serve("rtmp", clients, accept, move |stream, session| {
         converse(&stream, &session.client, session.refusal, &registry, &settings)
     })
 }

@@ -1,18 +1,48 @@
-//! What a listener decides before the handshake is over: a snapshot of who is published.
+//! What a listener decides before the handshake is over: a snapshot of who is connected and what is published.
 
 use super::session::Settings;
 use crate::{
-    hub::{Registry, SourceState},
+    hub::{Clients, Registry, SourceState},
     key::StreamKey,
 };
 use thalweg_srt_io::{Admission, RejectReason, StreamRule, stream_id::StreamMode};
 
-/// The table by which a listener refuses a second publisher with `CONFLICT` (1409) while there is still a handshake to say it
-/// in. It is to be put in force anew whenever a stream gets or loses its publisher.
-pub fn admission(registry: &Registry, settings: &Settings) -> Admission {
-    let table = Admission::new()
-        .default_mode(settings.default_mode)
-        .default_stream(settings.default_stream.path());
+/// The table by which a listener refuses while there is still a handshake to say it in: with `OVERLOAD` (1402) who is one
+/// too many by `limits`, with `CONFLICT` (1409) a second publisher. It is to be put in force anew whenever a
+/// stream gets or loses its publisher, and when [`Clients::wait_changed`] tells.
+pub fn admission(registry: &Registry, clients: &Clients, settings: &Settings) -> Admission {
+    let table = Admission::new();
+    if clients.overload().is_some() {
+        return table.other_networks(Some(RejectReason::OVERLOAD));
+    }
+    let full = clients.full_addresses().into_iter();
+    let table = full.fold(table, |table, ip| table.deny_network(ip.into(), RejectReason::OVERLOAD));
+    match &settings.published {
+        Some(key) => admit_publisher(table, registry, key, settings.takes_over),
+        None => admit_streams(table, registry, settings),
+    }
+}
+
+/// For a port whose peers publish this stream, whatever their stream ids say.
+fn admit_publisher(
+    table: Admission,
+    registry: &Registry,
+    key: &StreamKey,
+    takes_over: bool,
+) -> Admission {
+    let reason = match registry.find(key).map(|source| source.state()) {
+        Some(SourceState::Live) => (!takes_over).then_some(RejectReason::CONFLICT),
+        _ if registry.is_full_of_publishers() => Some(RejectReason::OVERLOAD),
+        Some(_) => None,
+        None => registry.is_full_of_streams().then_some(RejectReason::OVERLOAD),
+    };
+    table.other_networks(reason)
+}
+
+/// For a port whose peers say by their stream ids what they want.
+fn admit_streams(table: Admission, registry: &Registry, settings: &Settings) -> Admission {
+    let table =
+        table.default_mode(settings.default_mode).default_stream(settings.default_stream.path());
     let table = if registry.is_full_of_publishers() || registry.is_full_of_streams() {
         refuse_more(table, registry)
     } else {

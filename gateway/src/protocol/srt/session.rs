@@ -81,13 +81,12 @@ pub(super) struct Request {
 pub fn serve(
     listener: &Listener,
     clients: &crate::hub::Clients,
-    limits: accept::Limits,
     registry: &Registry,
     settings: &Rc<Settings>,
 ) -> io::Result<()> {
     let accept = || listener.accept().map_err(AcceptError::into);
     let (registry, settings) = (registry.clone(), Rc::clone(settings));
-    accept::serve("srt", clients, limits, accept, move |socket, session| {
+    accept::serve("srt", clients, accept, move |socket, session| {
         run(&Rc::new(socket), session, &registry, &settings)
     })
 }
