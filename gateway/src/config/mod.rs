@@ -12,13 +12,12 @@ mod layer;
 mod nearest;
 pub mod reference;
 pub mod schema;
-mod secret;
 mod settings;
 mod value;
 
+pub use crate::secret::{MASK, Secret};
 pub use fault::{ConfigError, Fault};
 pub use layer::Origin;
-pub use secret::{MASK, Secret};
 pub use settings::{
     Config, DefaultMode, Http, Hub, Limits, Log, LogFormat, Play, Publish, Rtmp, SecondPublisher,
     Srt, Timeouts, TsStart, UdpInput,

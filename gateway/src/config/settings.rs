@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::secret::Secret;
 use crate::key::StreamKey;
+use crate::secret::Secret;
 
 /// A whole configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

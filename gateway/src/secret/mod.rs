@@ -1,11 +1,18 @@
-//! Texts that nobody is to read in a log, an error or an answer of the API.
+//! Texts that nobody is to read in a log, an error or an answer of the API: as a type, and inside of addresses.
+//!
+//! A [`Secret`] is what the configuration and the peers give to be compared or computed with. Addresses that hold such
+//! texts among others are shown by [`mask_url`], [`mask_query`] and [`mask_stream_id`].
+
+mod mask;
+
+pub use mask::{is_secret_name, mask_query, mask_stream_id, mask_url};
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
 /// A passphrase, key or token. It prints as `***`; [`Secret::reveal`] is the one way to its text.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
@@ -14,6 +21,12 @@ impl Secret {
     #[must_use]
     pub const fn new(text: String) -> Self {
         Self(text)
+    }
+
+    /// Whether there is no text.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The text itself, for who has to use it.
@@ -35,6 +48,12 @@ impl fmt::Debug for Secret {
 impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(MASK)
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
     }
 }
 
