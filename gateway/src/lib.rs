@@ -1,6 +1,7 @@
 //! A live media gateway: one publisher in, any number of players out, one coroutine per connection.
 
 pub mod admin;
+pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod container;
@@ -10,4 +11,5 @@ pub mod key;
 pub mod log;
 pub mod media;
 pub mod protocol;
+pub mod secret;
 pub mod server;

@@ -5,6 +5,7 @@
 
 use std::{cell::Cell, process::Command, rc::Rc, time::Duration};
 use thalweg_gateway::{
+    auth::{Action, Ask, Gate, PlayGrant, PublishGrant},
     container::{
         Chunk, Mux, Select, Sink,
         flv::{Carriage, FlvMux, Tag, TagKind, TagReader},
@@ -29,6 +30,18 @@ const CLIP: Duration = Duration::from_secs(2);
 const PICTURES_PER_CLIP: u64 = 50;
 const ROUNDS: u32 = 1_800;
 const BOUNDS: Bounds = Bounds { bytes: 256 << 10, span: Span::from_ms(5_000) };
+
+fn ask(action: Action) -> Ask {
+    Ask::new(action, &key(), "test", "192.0.2.1:5000".parse().unwrap())
+}
+
+fn may_publish() -> PublishGrant {
+    Gate::open().publish(&ask(Action::Publish)).unwrap()
+}
+
+fn may_play() -> PlayGrant {
+    Gate::open().play(&ask(Action::Play)).unwrap()
+}
 
 fn simulate(test: impl FnOnce() + 'static) {
     let runtime = Runtime::builder().clock(ClockKind::Virtual).build().unwrap();
@@ -104,7 +117,7 @@ fn read<M: Format>(source: &Rc<Source>, nap: Duration) -> (u64, u64) {
 
 /// Four readers for as long as there is something to read, one of them far too slow.
 fn read_all(registry: &Registry) {
-    let source = registry.wait_for(&key(), rt::now() + Duration::from_secs(10)).unwrap();
+    let source = registry.wait_for(&may_play(), rt::now() + Duration::from_secs(10)).unwrap();
     let at_once = Duration::ZERO;
     rt::scope(|scope| {
         let ts = scope.spawn(|| read::<TsMux>(&source, at_once));
@@ -146,7 +159,7 @@ impl TsSink for Units {
 
 /// Sends the units again and again as they are due, from half an hour before the clock of 33 bits wraps.
 fn publish_ts(registry: &Registry, clip: &Units) {
-    let mut ingest = TsIngest::new(registry.publish(&key(), false).unwrap());
+    let mut ingest = TsIngest::new(registry.publish(&may_publish(), false).unwrap());
     let mut mux = TsMux::new(Select::All);
     mux.tracks(&clip.tracks);
     let first = clip.units.iter().map(|unit| unit.dts).min().unwrap();
@@ -214,6 +227,7 @@ fn publish_rtmp(registry: &Registry, tags: &[Tag]) {
     let client = clients.enter("rtmp", "192.0.2.1:5000".parse().unwrap());
     let seconds = Duration::from_secs;
     let settings = rtmp::Settings {
+        gate: Gate::open(),
         handshake: seconds(10),
         start: Start::Gop,
         wait: seconds(2),
@@ -259,7 +273,8 @@ fn an_hour_of_rtmp_stays_within_the_bounds_of_its_rings() {
         rt::scope(|scope| {
             scope.spawn(|| publish_rtmp(&registry, &tags));
             scope.spawn(|| read_all(&registry));
-            let source = registry.wait_for(&key(), rt::now() + Duration::from_secs(10)).unwrap();
+            let source =
+                registry.wait_for(&may_play(), rt::now() + Duration::from_secs(10)).unwrap();
             drop(source);
             assert!(watch_bounds(&registry) > 4_000);
         });

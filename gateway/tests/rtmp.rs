@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 use thalweg_gateway::{
+    auth::Gate,
     container::flv::Carriage,
     hub::{Bounds, Clients, Registry, Settings as HubSettings, Start},
     media::Span,
@@ -79,6 +80,7 @@ fn serve(listener: &TcpListener) {
         publisher_rate_bps: None,
     });
     let settings = Rc::new(rtmp::Settings {
+        gate: Gate::open(),
         handshake: seconds(10),
         start: Start::Gop,
         wait: seconds(20),

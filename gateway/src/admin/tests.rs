@@ -10,6 +10,7 @@ use serde_json::Value;
 use thalweg_runtime::sync::duplex;
 
 use super::*;
+use crate::auth::{Action, Ask, Gate};
 use crate::container::Sink;
 use crate::http::{Peer, Server, Settings};
 use crate::hub::{self, Bounds, Publisher, Role};
@@ -86,7 +87,9 @@ impl Gateway {
         client.set_detail(|| {
             vec![("rtt_s", 0.025), ("recv_packets", 12.0), ("link_bits_per_s", 1e6)]
         });
-        let mut publisher = self.admin.registry.publish(&key, false).unwrap();
+        let ask = Ask::new(Action::Publish, &key, "srt", client.peer());
+        let grant = Gate::open().publish(&ask).unwrap();
+        let mut publisher = self.admin.registry.publish(&grant, false).unwrap();
         publisher.tracks(&tracks());
         publisher.unit(picture());
         client.add_received(1000);

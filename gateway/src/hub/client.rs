@@ -29,8 +29,6 @@ pub enum Role {
 pub struct Client {
     /// Its name.
     pub id: ClientId,
-    /// The other end, as the transport tells; IPv4 as itself, also on a socket of both families.
-    pub peer: SocketAddr,
     /// When it was accepted.
     pub since: Instant,
     /// Bytes of media and protocol that were sent to it.
@@ -39,6 +37,7 @@ pub struct Client {
     pub received: Cell<u64>,
     /// How often it was too slow and skipped.
     pub skips: Cell<u64>,
+    peer: Cell<SocketAddr>,
     /// By which protocol: `srt`, `rtmp`, `flv`, `ts`, `mp4`.
     protocol: Cell<&'static str>,
     role: RefCell<Option<Role>>,
@@ -82,7 +81,7 @@ impl Clients {
         self.0.total.set(id.0);
         let client = Rc::new(Client {
             id,
-            peer,
+            peer: Cell::new(peer),
             since: rt::now(),
             sent: Cell::new(0),
             received: Cell::new(0),
@@ -95,14 +94,7 @@ impl Clients {
         });
         self.0.clients.borrow_mut().insert(id, Rc::downgrade(&client));
         let count = self.count();
-        let from = {
-            let mut addresses = self.0.addresses.borrow_mut();
-            let from = addresses.entry(peer.ip()).or_default();
-            *from += 1;
-            *from
-        };
-        let limits = self.0.limits;
-        if count == limits.connections || from == limits.connections_per_ip {
+        if self.0.came(peer.ip()) || count == self.0.limits.connections {
             self.0.change();
         }
         client
@@ -204,6 +196,24 @@ impl Clients {
 }
 
 impl Client {
+    /// The other end, as the transport tells, or the proxy in front of it that is trusted; IPv4 as itself, also on a
+    /// socket of both families.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer.get()
+    }
+
+    /// A trusted proxy has said who is behind it.
+    pub fn set_peer(&self, peer: SocketAddr) {
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let before = self.peer.replace(peer);
+        if let Some(table) = self.table.upgrade() {
+            let (is_full, was_full) = (table.came(peer.ip()), table.left(before.ip()));
+            if is_full || was_full {
+                table.change();
+            }
+        }
+    }
+
     /// By which protocol, as the API names it.
     pub fn protocol(&self) -> &'static str {
         self.protocol.get()
@@ -267,27 +277,36 @@ impl Table {
         self.changed.broadcast();
     }
 
-    fn left(&self, client: &Client) {
-        let was_full = self.clients.borrow().len() == self.limits.connections;
-        self.clients.borrow_mut().remove(&client.id);
-        let mut was_full_there = false;
-        if let Entry::Occupied(mut count) = self.addresses.borrow_mut().entry(client.peer.ip()) {
-            was_full_there = *count.get() == self.limits.connections_per_ip;
+    /// One more comes from there; `true` when these are now as many as may be.
+    fn came(&self, address: IpAddr) -> bool {
+        let mut addresses = self.addresses.borrow_mut();
+        let from = addresses.entry(address).or_default();
+        *from += 1;
+        *from == self.limits.connections_per_ip
+    }
+
+    /// One less comes from there; `true` when there were as many as may be.
+    fn left(&self, address: IpAddr) -> bool {
+        let mut was_full = false;
+        if let Entry::Occupied(mut count) = self.addresses.borrow_mut().entry(address) {
+            was_full = *count.get() == self.limits.connections_per_ip;
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
             }
         }
-        if was_full || was_full_there {
-            self.change();
-        }
+        was_full
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
         if let Some(table) = self.table.upgrade() {
-            table.left(self);
+            let was_full = table.clients.borrow().len() == table.limits.connections;
+            table.clients.borrow_mut().remove(&self.id);
+            if table.left(self.peer().ip()) || was_full {
+                table.change();
+            }
             let (sent, received) = table.gone.get();
             table.gone.set((sent + self.sent.get(), received + self.received.get()));
         }
@@ -298,7 +317,7 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("id", &self.id)
-            .field("peer", &self.peer)
+            .field("peer", &self.peer())
             .field("protocol", &self.protocol)
             .field("role", &self.role)
             .finish_non_exhaustive()

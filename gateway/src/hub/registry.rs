@@ -1,7 +1,10 @@
 //! All sources by name: who may publish, and who finds what.
 
 use super::{Bounds, Publisher, Source, SourceState};
-use crate::key::StreamKey;
+use crate::{
+    auth::{PlayGrant, PublishGrant},
+    key::StreamKey,
+};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
@@ -80,12 +83,17 @@ impl Registry {
         }))
     }
 
-    /// Becomes the publisher of a stream, in place of the present one if `takes_over`.
+    /// Becomes the publisher of the stream that the grant is for, in place of the present one if `takes_over`.
     ///
     /// # Errors
     ///
     /// [`PublishError::Busy`] when it has one and `takes_over` is false, and the others when there is no room for one more.
-    pub fn publish(&self, key: &StreamKey, takes_over: bool) -> Result<Publisher, PublishError> {
+    pub fn publish(
+        &self,
+        grant: &PublishGrant,
+        takes_over: bool,
+    ) -> Result<Publisher, PublishError> {
+        let key = grant.key();
         if self.0.is_closing.get() {
             return Err(PublishError::Closing);
         }
@@ -143,7 +151,7 @@ impl Registry {
         self.0.sources.borrow().get(key).cloned()
     }
 
-    /// The source of this name, as soon as somebody publishes it.
+    /// The source that the grant is for, as soon as somebody publishes it.
     ///
     /// # Suspends
     ///
@@ -154,9 +162,10 @@ impl Registry {
     /// [`SubscribeError::NotFound`] after the deadline.
     pub fn wait_for(
         &self,
-        key: &StreamKey,
+        grant: &PlayGrant,
         deadline: Instant,
     ) -> Result<Rc<Source>, SubscribeError> {
+        let key = grant.key();
         loop {
             if let Some(source) = self.find(key) {
                 return Ok(source);

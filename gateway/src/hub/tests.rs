@@ -5,6 +5,7 @@ use super::{
     feed::Format,
 };
 use crate::{
+    auth::{Action, Ask, Gate, PlayGrant, PublishGrant},
     container::{Chunk, LeftOut, Mux, Select, Sink, ts::TsMux},
     key::StreamKey,
     media::{AccessUnit, Codec, CodecConfig, Span, Timestamp, Track, TrackId, Tracks, opus, vpx},
@@ -84,8 +85,18 @@ fn key() -> StreamKey {
     "live/cam".parse().unwrap()
 }
 
+fn may_publish(key: &StreamKey) -> PublishGrant {
+    let ask = Ask::new(Action::Publish, key, "test", "192.0.2.1:5".parse().unwrap());
+    Gate::open().publish(&ask).unwrap()
+}
+
+fn may_play(key: &StreamKey) -> PlayGrant {
+    let ask = Ask::new(Action::Play, key, "test", "192.0.2.1:5".parse().unwrap());
+    Gate::open().play(&ask).unwrap()
+}
+
 fn publish(registry: &Registry) -> Publisher {
-    let mut publisher = registry.publish(&key(), false).unwrap();
+    let mut publisher = registry.publish(&may_publish(&key()), false).unwrap();
     publisher.tracks(&tracks());
     publisher
 }
@@ -220,8 +231,9 @@ fn a_second_publisher_is_refused_or_takes_over() {
         push(&mut first, 0..2);
         let mut reader = subscribe(&registry, Start::Gop);
         recv(&mut reader);
-        assert_eq!(registry.publish(&key(), false).unwrap_err(), PublishError::Busy(key()));
-        let mut second = registry.publish(&key(), true).unwrap();
+        let grant = may_publish(&key());
+        assert_eq!(registry.publish(&grant, false).unwrap_err(), PublishError::Busy(key()));
+        let mut second = registry.publish(&grant, true).unwrap();
         assert!(!first.is_current() && second.is_current());
         push(&mut first, 2..4);
         second.tracks(&tracks());
@@ -239,9 +251,9 @@ fn a_second_publisher_is_refused_or_takes_over() {
 #[test]
 fn streams_beyond_the_limit_are_refused() {
     simulate(|registry| {
-        let key = |n| format!("live/{n}").parse::<StreamKey>().unwrap();
-        let _held = [0, 1].map(|n| registry.publish(&key(n), false).unwrap());
-        assert_eq!(registry.publish(&key(2), false).unwrap_err(), PublishError::TooMany(2));
+        let grant = |n| may_publish(&format!("live/{n}").parse().unwrap());
+        let _held = [0, 1].map(|n| registry.publish(&grant(n), false).unwrap());
+        assert_eq!(registry.publish(&grant(2), false).unwrap_err(), PublishError::TooMany(2));
     });
 }
 
@@ -250,14 +262,14 @@ fn a_reader_may_come_before_the_publisher() {
     simulate(|registry| {
         let waiting = rt::spawn({
             let registry = registry.clone();
-            move || registry.wait_for(&key(), rt::now() + Duration::from_secs(9)).is_ok()
+            move || registry.wait_for(&may_play(&key()), rt::now() + Duration::from_secs(9)).is_ok()
         });
         rt::sleep(Duration::from_secs(8)).unwrap();
         let _publisher = publish(&registry);
         assert!(waiting.join().unwrap());
         let other: StreamKey = "live/other".parse().unwrap();
         let before = rt::now();
-        assert!(registry.wait_for(&other, before + Duration::from_secs(9)).is_err());
+        assert!(registry.wait_for(&may_play(&other), before + Duration::from_secs(9)).is_err());
         assert_eq!(rt::now() - before, Duration::from_secs(9));
     });
 }

@@ -65,7 +65,7 @@ where
             continue;
         }
         let client = clients.enter(protocol, peer);
-        let peer = client.peer;
+        let peer = client.peer();
         let span = info_span!("client", id = client.id.0, %peer);
         let cause = Rc::default();
         let begun = Session { client: Rc::clone(&client), refusal, cause };

@@ -5,9 +5,11 @@
 
 use super::{
     Session,
+    http_access::{ask, refusal},
     play::{Admit, PlayError, write_stream},
 };
 use crate::{
+    auth::{Action, Gate, Refused},
     container::{Select, flv::FlvMux, fmp4::Fmp4, ts::TsMux},
     http::{Exchange, Response, Router, TakenOver},
     hub::{Format, PlayEnd, Registry, Role, Start, SubscribeError, Subscriber},
@@ -31,8 +33,10 @@ use thalweg_runtime::{
 use tracing::{info, warn};
 
 /// How players over HTTP are served.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
+    /// Who may play.
+    pub gate: Gate,
     /// Where they begin, unless they say so.
     pub start: Start,
     /// How long a player may wait for a stream that nobody publishes.
@@ -51,14 +55,14 @@ struct Request {
 /// Adds the paths of live streams.
 pub fn route(router: &mut Router, registry: &Registry, settings: Settings) {
     let registry = registry.clone();
-    router.get("/{*path}", move |exchange| live(exchange, &registry, settings));
+    router.get("/{*path}", move |exchange| live(exchange, &registry, &settings));
     router.make_public("/{*path}");
 }
 
 fn live(
     exchange: &mut Exchange<'_, '_>,
     registry: &Registry,
-    settings: Settings,
+    settings: &Settings,
 ) -> io::Result<()> {
     let path = exchange.parameter("path").unwrap_or_default().to_owned();
     let not_found = || Response::text(StatusCode::NOT_FOUND, "there is nothing at this path\n");
@@ -79,7 +83,11 @@ fn live(
     }
 }
 
-fn request(exchange: &Exchange<'_, '_>, name: &str, settings: Settings) -> Result<Request, String> {
+fn request(
+    exchange: &Exchange<'_, '_>,
+    name: &str,
+    settings: &Settings,
+) -> Result<Request, String> {
     let key = name.parse::<StreamKey>().map_err(|error| error.to_string())?;
     let target = exchange.request().target();
     let select = match target.parameter("only").as_deref() {
@@ -101,23 +109,35 @@ fn play<M: Format + Media>(
     exchange: &mut Exchange<'_, '_>,
     registry: &Registry,
     request: &Request,
-    settings: Settings,
+    settings: &Settings,
 ) -> io::Result<()> {
     let Some(session) = Session::current() else {
         return Err(io::Error::other("a request outside a session"));
     };
     let client = &session.client;
     client.set_protocol(M::NAME);
+    let ask = ask(exchange, Action::Play, &request.key, M::NAME, client);
     // It counts as a player while it waits, so that the API shows who waits for what.
     client.set_role(Role::Player(request.key.clone()));
-    let source = match registry.wait_for(&request.key, rt::now() + settings.wait) {
+    // The connection goes on after a refusal and may ask for something else.
+    let refuse = |exchange: &mut Exchange<'_, '_>, answer: Response| {
+        client.clear_role();
+        client.set_protocol("http");
+        exchange.respond(answer)
+    };
+    let grant = match settings.gate.play(&ask) {
+        Ok(grant) => grant,
+        Err(Refused::Wait(error)) => return Err(error.into()),
+        Err(refused) => {
+            info!(stream = %request.key, format = M::NAME, %refused, "refused");
+            return refuse(exchange, refusal(&refused));
+        }
+    };
+    let source = match registry.wait_for(&grant, rt::now() + settings.wait) {
         Ok(source) => source,
         Err(SubscribeError::Wait(error)) => return Err(error.into()),
         Err(error) => {
-            // The connection goes on and may ask for something else.
-            client.clear_role();
-            client.set_protocol("http");
-            return exchange.respond(Response::text(StatusCode::NOT_FOUND, &format!("{error}\n")));
+            return refuse(exchange, Response::text(StatusCode::NOT_FOUND, &format!("{error}\n")));
         }
     };
     let subscribed = source.subscribe::<M>(request.select, request.start);

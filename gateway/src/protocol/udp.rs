@@ -4,6 +4,7 @@
 //! lasts, datagrams of others are dropped and counted.
 
 use crate::{
+    auth::{Action, Ask, Gate, Refused},
     hub::{Clients, Registry, Role},
     key::StreamKey,
     protocol::ts_ingest::TsIngest,
@@ -31,6 +32,7 @@ pub fn serve(
     socket: &UdpSocket,
     clients: &Clients,
     registry: &Registry,
+    gate: &Gate,
     key: &StreamKey,
     silence: Duration,
 ) -> io::Result<()> {
@@ -38,7 +40,7 @@ pub fn serve(
     loop {
         let (len, sender) = socket.recv_from(&mut buf)?;
         let first = buf.get(..len).unwrap_or_default().to_owned();
-        publish(socket, clients, registry, key, silence, sender, &first, &mut buf)?;
+        publish(socket, clients, registry, gate, key, silence, sender, &first, &mut buf)?;
     }
 }
 
@@ -47,20 +49,30 @@ fn publish(
     socket: &UdpSocket,
     clients: &Clients,
     registry: &Registry,
+    gate: &Gate,
     key: &StreamKey,
     silence: Duration,
     sender: SocketAddr,
     first: &[u8],
     buf: &mut [u8],
 ) -> io::Result<()> {
-    let publisher = match registry.publish(key, false) {
+    let client = clients.enter("udp", sender);
+    let ask = Ask::new(Action::Publish, key, "udp", sender).of_client(client.id.0);
+    let grant = match gate.publish_configured(&ask) {
+        Ok(grant) => grant,
+        Err(Refused::Wait(error)) => return Err(error.into()),
+        Err(refused) => {
+            warn!(stream = %key, %sender, %refused, "datagrams are dropped");
+            return drop_for_a_while(socket, buf);
+        }
+    };
+    let publisher = match registry.publish(&grant, false) {
         Ok(publisher) => publisher,
         Err(error) => {
             warn!(stream = %key, %sender, %error, "datagrams are dropped");
             return drop_for_a_while(socket, buf);
         }
     };
-    let client = clients.enter("udp", sender);
     client.set_role(Role::Publisher(key.clone()));
     info!(stream = %key, %sender, "publishes");
     let mut ingest = TsIngest::new(publisher);

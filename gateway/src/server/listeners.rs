@@ -132,7 +132,7 @@ impl Listeners {
                 keep_admission(&ports, &kept, |seen| kept.clients.wait_changed(seen))
             })?);
         }
-        let rtmp = Rc::new(rtmp_settings(config));
+        let rtmp = Rc::new(rtmp_settings(gateway));
         for listener in self.rtmp {
             let (gateway, settings) = (Rc::clone(gateway), Rc::clone(&rtmp));
             coroutines.push(start("rtmp accept", move || {
@@ -149,7 +149,14 @@ impl Listeners {
             let gateway = Rc::clone(gateway);
             coroutines.push(start("udp input", move || {
                 let silence = gateway.config.timeouts.publisher;
-                udp::serve(&socket, &gateway.clients, &gateway.registry, &key, silence)
+                udp::serve(
+                    &socket,
+                    &gateway.clients,
+                    &gateway.registry,
+                    &gateway.gate,
+                    &key,
+                    silence,
+                )
             })?);
         }
         Ok(Serving { coroutines, srt, http })
@@ -186,7 +193,7 @@ fn bind_srt(gateway: &Gateway) -> io::Result<Vec<SrtPort>> {
         let listener = bound.map_err(|error| unusable(key, address, &error.into()))?;
         Ok(SrtPort { listener, settings: Rc::clone(settings), is_dual })
     };
-    let settings = Rc::new(srt_settings(config, None));
+    let settings = Rc::new(srt_settings(gateway, None));
     let every = |ip: IpAddr, port| config.srt.listen.contains(&SocketAddr::new(ip, port));
     let mut ports = Vec::new();
     for &address in &config.srt.listen {
@@ -199,7 +206,7 @@ fn bind_srt(gateway: &Gateway) -> io::Result<Vec<SrtPort>> {
         ports.push(bind("srt.listen", address, is_dual, &settings)?);
         for (&port, key) in &config.srt.ports {
             let address = SocketAddr::new(address.ip(), port);
-            let settings = Rc::new(srt_settings(config, Some(key.clone())));
+            let settings = Rc::new(srt_settings(gateway, Some(key.clone())));
             ports.push(bind("srt.ports", address, is_dual, &settings)?);
         }
     }
@@ -256,8 +263,8 @@ fn serve_http(
     let accept = || listener.accept();
     accept::serve("http", &gateway.clients, accept, move |stream, session| {
         let mut stream: TcpStream = stream;
-        let local = stream.local_addr().unwrap_or_else(|_| session.client.peer);
-        let peer = http::Peer { address: session.client.peer, local, is_secure: false };
+        let local = stream.local_addr().unwrap_or_else(|_| session.client.peer());
+        let peer = http::Peer { address: session.client.peer(), local, is_secure: false };
         let before = session.client.sent.get();
         let ended = match session.refusal {
             Some(refusal) => server.turn_away(&mut stream, &refusal.to_string()),
@@ -278,6 +285,7 @@ fn routes(gateway: &Rc<Gateway>, addresses: &Addresses) -> http::Router {
     let (registry, clients) = (gateway.registry.clone(), gateway.clients.clone());
     Admin::new(registry, clients, addresses.clone(), lost).route(&mut router);
     let settings = http_live::Settings {
+        gate: gateway.gate.clone(),
         start: start_of(play),
         wait: play.wait,
         stall: gateway.config.timeouts.player,
@@ -298,8 +306,10 @@ fn start_of(play: &config::Play) -> Start {
     if play.gop_cache { Start::Gop } else { Start::Live }
 }
 
-fn rtmp_settings(config: &Config) -> rtmp::Settings {
+fn rtmp_settings(gateway: &Gateway) -> rtmp::Settings {
+    let config = &gateway.config;
     rtmp::Settings {
+        gate: gateway.gate.clone(),
         handshake: config.timeouts.handshake,
         start: start_of(&config.play),
         wait: config.play.wait,
@@ -318,12 +328,14 @@ fn srt_options(srt: &config::Srt) -> Options {
     }
 }
 
-fn srt_settings(config: &Config, published: Option<StreamKey>) -> srt::Settings {
+fn srt_settings(gateway: &Gateway, published: Option<StreamKey>) -> srt::Settings {
+    let config = &gateway.config;
     let start = match config.play.ts_start {
         config::TsStart::Gop => start_of(&config.play),
         config::TsStart::Live => Start::Live,
     };
     srt::Settings {
+        gate: gateway.gate.clone(),
         default_mode: match config.srt.default_mode {
             config::DefaultMode::Publish => StreamMode::Publish,
             config::DefaultMode::Request => StreamMode::Request,

@@ -5,6 +5,7 @@ mod listeners;
 mod shutdown;
 
 use crate::{
+    auth::Gate,
     config::{Config, Loaded},
     hub::{Bounds, Clients, Limits, Registry, Settings},
     log::Log,
@@ -20,6 +21,7 @@ use tracing::{error, info};
 struct Gateway {
     config: Config,
     registry: Registry,
+    gate: Gate,
     clients: Clients,
     log: Rc<Log>,
 }
@@ -79,7 +81,7 @@ fn serve(config: Config, log: Rc<Log>) -> io::Result<()> {
         connections: limits::most(config.limits.connections),
         connections_per_ip: limits::most(config.limits.connections_per_ip),
     });
-    let gateway = Rc::new(Gateway { registry, clients, config, log });
+    let gateway = Rc::new(Gateway { registry, gate: Gate::open(), clients, config, log });
     let listeners = Listeners::bind(&gateway)?;
     listeners.announce()?;
     let serving = listeners.serve(&gateway)?;

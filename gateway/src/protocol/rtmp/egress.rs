@@ -7,9 +7,9 @@ use super::{
     session::{RtmpEnd, Settings, Wire},
 };
 use crate::{
+    auth::PlayGrant,
     container::{Select, flv::Carriage},
     hub::{Batch, Client, Registry, Role, Source, Start, SubscribeError, Subscriber},
-    key::StreamKey,
     protocol::play::write_parts,
 };
 use std::{
@@ -27,7 +27,7 @@ use tracing::info;
 pub(super) fn run<S>(
     wire: &mut Wire<'_, S>,
     registry: &Registry,
-    key: &StreamKey,
+    grant: &PlayGrant,
     settings: &Settings,
 ) -> Result<(), RtmpEnd>
 where
@@ -36,15 +36,15 @@ where
     // The answers so far, since this may take a while.
     wire.flush()?;
     // It counts as a player while it waits, so that the API shows who waits for what.
-    wire.client.set_role(Role::Player(key.clone()));
-    let source = match registry.wait_for(key, rt::now() + settings.wait) {
+    wire.client.set_role(Role::Player(grant.key().clone()));
+    let source = match registry.wait_for(grant, rt::now() + settings.wait) {
         Ok(source) => source,
         Err(SubscribeError::Wait(error)) => return Err(RtmpEnd::Wait(error)),
         Err(error) => return Err(wire.refuse(Status::StreamNotFound, &error.to_string())),
     };
     let carriage = wire.abilities().carriage(settings.silent_player);
     let subscriber = subscribe(&source, carriage, settings.start)?;
-    info!(stream = %key, ?carriage, "plays");
+    info!(stream = %grant.key(), ?carriage, "plays");
     wire.side.play_started();
     rt::timeout(settings.stall, || wire.flush()).map_err(stalled)?;
     let end = write_and_listen(wire, subscriber, settings);

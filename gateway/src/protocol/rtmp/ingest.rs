@@ -5,9 +5,9 @@ use super::{
     session::{RtmpEnd, Settings, Wire},
 };
 use crate::{
+    auth::PublishGrant,
     container::flv::FlvDemux,
     hub::{PublishError, Registry, Role, SourceState},
-    key::StreamKey,
 };
 use std::io::{Read, Write};
 use thalweg_runtime as rt;
@@ -17,13 +17,13 @@ use tracing::{info, warn};
 pub(super) fn run<S>(
     wire: &mut Wire<'_, S>,
     registry: &Registry,
-    key: &StreamKey,
+    grant: &PublishGrant,
     settings: &Settings,
 ) -> Result<(), RtmpEnd>
 where
     for<'a> &'a S: Read + Write,
 {
-    let mut publisher = match registry.publish(key, settings.takes_over) {
+    let mut publisher = match registry.publish(grant, settings.takes_over) {
         Ok(publisher) => publisher,
         Err(error) => {
             let status = match error {
@@ -34,8 +34,8 @@ where
             return Err(wire.refuse(status, &error.to_string()));
         }
     };
-    wire.client.set_role(Role::Publisher(key.clone()));
-    info!(stream = %key, "publishes");
+    wire.client.set_role(Role::Publisher(grant.key().clone()));
+    info!(stream = %grant.key(), "publishes");
     wire.side.publish_started();
     wire.expect_much();
     let mut demux = FlvDemux::new();

@@ -68,6 +68,7 @@ pub struct ServerSide {
     phase: Phase,
     app: String,
     tc_url: String,
+    page_url: String,
     abilities: Abilities,
     /// Pairs the answer to "connect" with it.
     connect_transaction: f64,
@@ -110,6 +111,7 @@ impl ServerSide {
             phase: Phase::New,
             app: String::new(),
             tc_url: String::new(),
+            page_url: String::new(),
             abilities: Abilities::default(),
             connect_transaction: 1.0,
             object_encoding: 0.0,
@@ -148,6 +150,16 @@ impl ServerSide {
     /// The application that the client connected to, as it wrote it.
     pub fn app(&self) -> &str {
         &self.app
+    }
+
+    /// The URL that the client connected to, as it says.
+    pub fn tc_url(&self) -> &str {
+        &self.tc_url
+    }
+
+    /// The page that the client is on, as it says.
+    pub fn page_url(&self) -> &str {
+        &self.page_url
     }
 
     /// What the client understands.
@@ -284,6 +296,7 @@ impl ServerSide {
         }
         self.app = text("app").ok_or(ServerError::Connect)?;
         self.tc_url = text("tcUrl").unwrap_or_default();
+        self.page_url = text("pageUrl").unwrap_or_default();
         self.abilities = Abilities::from_connect(command.object());
         self.connect_transaction = command.transaction;
         let encoding = command.object().property("objectEncoding").and_then(Value::as_number);

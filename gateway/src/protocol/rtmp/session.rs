@@ -7,6 +7,7 @@ use super::{
     server::{Abilities, Request, ServerError, ServerSide, Status},
 };
 use crate::{
+    auth::{Action, Ask, Gate, Refused},
     container::flv::Carriage,
     hub::{Client, Clients, PlayEnd, Refusal, Registry, Start},
     key::{KeyError, StreamKey},
@@ -24,6 +25,8 @@ use thalweg_runtime::{self as rt, WaitError, net::TcpListener};
 /// How RTMP peers are served.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Who may publish and play.
+    pub gate: Gate,
     /// How long the handshake may take, and then until the peer publishes or plays.
     pub handshake: Duration,
     /// Where players begin.
@@ -121,11 +124,11 @@ where
                 }
             },
             Request::Publish(address) => match key(&address) {
-                Ok(key) => ingest::run(&mut wire, registry, &key, settings),
+                Ok(key) => publish(&mut wire, registry, &address, &key, settings),
                 Err(error) => Err(wire.refuse(Status::BadName, &error.to_string())),
             },
             Request::Play(address) => match key(&address) {
-                Ok(key) => egress::run(&mut wire, registry, &key, settings),
+                Ok(key) => play(&mut wire, registry, &address, &key, settings),
                 Err(error) => Err(wire.refuse(Status::StreamNotFound, &error.to_string())),
             },
             // Media that nobody asked for, and the end of what did not begin.
@@ -137,6 +140,47 @@ where
             }
             return Err(end);
         }
+    }
+}
+
+/// Publishes, if the peer may. It sends no media before it is told so; what it sends all the same waits in the socket.
+fn publish<S>(
+    wire: &mut Wire<'_, S>,
+    registry: &Registry,
+    address: &Address,
+    key: &StreamKey,
+    settings: &Settings,
+) -> Result<(), RtmpEnd>
+where
+    for<'a> &'a S: Read + Write,
+{
+    wire.flush()?;
+    match settings.gate.publish(&wire.ask(Action::Publish, key, address)) {
+        Ok(grant) => ingest::run(wire, registry, &grant, settings),
+        Err(Refused::Wait(error)) => Err(error.into()),
+        Err(refused) => Err(wire.refuse(Status::PublishDenied, &refused.to_string())),
+    }
+}
+
+/// Plays, if the peer may.
+fn play<S>(
+    wire: &mut Wire<'_, S>,
+    registry: &Registry,
+    address: &Address,
+    key: &StreamKey,
+    settings: &Settings,
+) -> Result<(), RtmpEnd>
+where
+    for<'a> &'a S: Read + Write,
+{
+    wire.flush()?;
+    match settings.gate.play(&wire.ask(Action::Play, key, address)) {
+        Ok(grant) => egress::run(wire, registry, &grant, settings),
+        Err(Refused::Wait(error)) => Err(error.into()),
+        Err(refused @ Refused::NotFound(_)) => {
+            Err(wire.refuse(Status::StreamNotFound, &refused.to_string()))
+        }
+        Err(refused) => Err(wire.refuse(Status::PlayFailed, &refused.to_string())),
     }
 }
 
@@ -244,6 +288,14 @@ where
                 self.read()?;
             }
         });
+    }
+
+    /// What the peer wants, for who decides about it.
+    fn ask(&self, action: Action, key: &StreamKey, address: &Address) -> Ask {
+        let ask = Ask::new(action, key, "rtmp", self.client.peer());
+        let ask = ask.of_client(self.client.id.0).with_query(&address.query);
+        let (tc_url, page_url) = (self.side.tc_url().into(), self.side.page_url().into());
+        Ask { tc_url, page_url, ..ask }
     }
 
     /// What the client announced.

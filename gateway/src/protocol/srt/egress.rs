@@ -5,12 +5,12 @@ use super::{
     session::{Settings, SrtEnd},
 };
 use crate::{
+    auth::PlayGrant,
     container::{
         Chunk, Select,
         ts::{PACKET_LEN, TsMux},
     },
     hub::{Batch, Client, PlayEnd, Registry, Role, Source, SubscribeError, Subscriber},
-    key::StreamKey,
     media::Timestamp,
     protocol::{
         Session,
@@ -49,13 +49,13 @@ pub(super) fn play(
     socket: &Rc<Socket>,
     session: &Session,
     registry: &Registry,
-    key: &StreamKey,
+    grant: &PlayGrant,
     settings: &Settings,
 ) -> Result<(), SrtEnd> {
     let client = &session.client;
     // It counts as a player while it waits, so that the API shows who waits for what.
-    client.set_role(Role::Player(key.clone()));
-    let source = match registry.wait_for(key, rt::now() + settings.wait) {
+    client.set_role(Role::Player(grant.key().clone()));
+    let source = match registry.wait_for(grant, rt::now() + settings.wait) {
         Ok(source) => source,
         Err(SubscribeError::Wait(error)) => return Err(SrtEnd::Wait(error)),
         Err(error) => return Err(SrtEnd::Refused(error.to_string())),
@@ -65,7 +65,7 @@ pub(super) fn play(
         .map_err(|end| SrtEnd::Play(PlayError::End(end)))?;
     let seen = Rc::clone(socket);
     client.set_detail(move || seen.stats().map(|stats| figures(&stats)).unwrap_or_default());
-    info!(stream = %key, "plays");
+    info!(stream = %grant.key(), "plays");
     limit_bandwidth(socket, &source);
     rt::scope(|scope| {
         let writer = scope.spawn(|| {

@@ -2,8 +2,8 @@
 
 use super::session::{Settings, SrtEnd};
 use crate::{
+    auth::PublishGrant,
     hub::{Figures, Registry, Role},
-    key::StreamKey,
     protocol::{Session, ts_ingest::TsIngest},
 };
 use std::rc::Rc;
@@ -26,17 +26,17 @@ pub(super) fn publish(
     socket: &Rc<Socket>,
     session: &Session,
     registry: &Registry,
-    key: &StreamKey,
+    grant: &PublishGrant,
     settings: &Settings,
 ) -> Result<(), SrtEnd> {
     let publisher = registry
-        .publish(key, settings.takes_over)
+        .publish(grant, settings.takes_over)
         .map_err(|error| SrtEnd::Refused(error.to_string()))?;
     let client = &session.client;
-    client.set_role(Role::Publisher(key.clone()));
+    client.set_role(Role::Publisher(grant.key().clone()));
     let seen = Rc::clone(socket);
     client.set_detail(move || seen.stats().map(|stats| figures(&stats)).unwrap_or_default());
-    info!(stream = %key, "publishes");
+    info!(stream = %grant.key(), "publishes");
     let mut ingest = TsIngest::new(publisher);
     let mut batch = Batch::new(BATCH, MESSAGE_BYTES);
     let end = loop {

@@ -2,11 +2,13 @@
 
 use super::{egress, ingest};
 use crate::{
-    hub::{Registry, Start},
+    auth::{Action, Ask, Credentials, Gate, Refused},
+    hub::{Client, Registry, Start},
     key::{KeyError, StreamKey},
     protocol::{Session, accept, play::PlayError},
+    secret::Secret,
 };
-use std::{fmt, io, rc::Rc, time::Duration};
+use std::{borrow::Cow, fmt, io, rc::Rc, time::Duration};
 use thalweg_runtime::WaitError;
 use thalweg_srt_io::{
     AcceptError, Listener, Socket, SrtError,
@@ -16,6 +18,8 @@ use thalweg_srt_io::{
 /// How SRT peers are served.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Who may publish and play.
+    pub gate: Gate,
     /// What a peer wants that does not say so.
     pub default_mode: StreamMode,
     /// The stream of a peer that names none.
@@ -45,6 +49,8 @@ pub enum SrtEnd {
     /// It was refused, for the reason that the text gives. SRT has no words for that once the handshake is over, so
     /// the connection was closed.
     Refused(String),
+    /// The gate did not let it in; the connection was closed likewise.
+    Denied(Refused),
     /// The peer closed the connection.
     Disconnected,
     /// The peer was not heard of any more.
@@ -67,6 +73,9 @@ pub enum SrtEnd {
 pub(super) struct Request {
     pub(super) key: StreamKey,
     pub(super) mode: StreamMode,
+    credentials: Credentials,
+    /// What the stream id holds besides, as a query.
+    params: Secret,
 }
 
 /// Accepts on `listener` until that is closed or the coroutine is cancelled.
@@ -101,11 +110,28 @@ fn run(
         return Err(SrtEnd::Refused(refusal.to_string()));
     }
     let request = identify(socket.stream_id_text(), settings)?;
-    match request.mode {
-        StreamMode::Request => egress::play(socket, session, registry, &request.key, settings),
-        StreamMode::Publish | StreamMode::Bidirectional => {
-            ingest::publish(socket, session, registry, &request.key, settings)
+    let ask = request.ask(&session.client);
+    // What arrives while somebody is asked stays in libsrt's buffer for it, SRTO_RCVBUF.
+    match ask.action {
+        Action::Play => {
+            let grant = settings.gate.play(&ask).map_err(SrtEnd::Denied)?;
+            egress::play(socket, session, registry, &grant, settings)
         }
+        Action::Publish => {
+            let grant = settings.gate.publish(&ask).map_err(SrtEnd::Denied)?;
+            ingest::publish(socket, session, registry, &grant, settings)
+        }
+    }
+}
+
+impl Request {
+    fn ask(self, client: &Client) -> Ask {
+        let action = match self.mode {
+            StreamMode::Request => Action::Play,
+            StreamMode::Publish | StreamMode::Bidirectional => Action::Publish,
+        };
+        let ask = Ask::new(action, &self.key, "srt", client.peer()).of_client(client.id.0);
+        Ask { credentials: self.credentials, params: self.params, ..ask }
     }
 }
 
@@ -113,15 +139,32 @@ fn run(
 ///
 /// The host is not looked at: there is one, whatever name the peer knows it by.
 pub(super) fn identify(stream_id: &str, settings: &Settings) -> Result<Request, SrtEnd> {
+    let stream_id = StreamId::parse(stream_id);
     if let Some(key) = &settings.published {
-        return Ok(Request { key: key.clone(), mode: StreamMode::Publish });
+        let shown = stream_id.ok().map(|stream_id| shown(&stream_id));
+        let (credentials, params) = shown.unwrap_or_default();
+        let (key, mode) = (key.clone(), StreamMode::Publish);
+        return Ok(Request { key, mode, credentials, params });
     }
-    let stream_id = StreamId::parse(stream_id).map_err(SrtEnd::StreamId)?;
+    let stream_id = stream_id.map_err(SrtEnd::StreamId)?;
     let key = match stream_id.resource().filter(|resource| !resource.is_empty()) {
         Some(resource) => resource.parse().map_err(SrtEnd::Key)?,
         None => settings.default_stream.clone(),
     };
-    Ok(Request { key, mode: stream_id.mode().unwrap_or(settings.default_mode) })
+    let (credentials, params) = shown(&stream_id);
+    let mode = stream_id.mode().unwrap_or(settings.default_mode);
+    Ok(Request { key, mode, credentials, params })
+}
+
+/// The credentials in a stream id, and all that is not the stream's name and the mode, as a query.
+fn shown(stream_id: &StreamId) -> (Credentials, Secret) {
+    let user = stream_id.user().map(|user| ("u", user));
+    let session = stream_id.session().map(|session| ("s", session));
+    let params = stream_id.params().iter().map(|(name, value)| (&**name, &**value));
+    let pairs: Vec<(&str, &str)> = user.into_iter().chain(session).chain(params).collect();
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&pairs).finish();
+    let pairs = pairs.into_iter().map(|(name, value)| (Cow::Borrowed(name), Cow::Borrowed(value)));
+    (Credentials::of_pairs(pairs), Secret::new(query))
 }
 
 impl fmt::Display for SrtEnd {
@@ -130,6 +173,8 @@ impl fmt::Display for SrtEnd {
             Self::StreamId(error) => write!(f, "refused: {error}"),
             Self::Key(error) => write!(f, "refused: {error}"),
             Self::Refused(why) => write!(f, "refused: {why}"),
+            Self::Denied(Refused::Wait(error)) => write!(f, "ended by the gateway: {error}"),
+            Self::Denied(refused) => write!(f, "refused after the handshake: {refused}"),
             Self::Disconnected => f.write_str("the peer closed the connection"),
             Self::Broken => f.write_str("the peer was not heard of any more"),
             Self::Silent(limit) => write!(f, "the publisher sent nothing for {limit:?}"),

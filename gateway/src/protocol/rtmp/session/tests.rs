@@ -36,6 +36,7 @@ impl Gateway {
             publisher_rate_bps: None,
         });
         let settings = Rc::new(Settings {
+            gate: Gate::open(),
             handshake: seconds(10),
             start: Start::Gop,
             wait: seconds(2),

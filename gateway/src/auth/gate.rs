@@ -1,0 +1,144 @@
+//! The one place that is asked who may publish and who may play.
+
+use super::{Action, Ask, PlayGrant, PublishGrant, Refused, grant::Allowed};
+use std::{cell::RefCell, fmt, rc::Rc};
+
+/// Called when what a check has allowed is over. It must not suspend; what takes longer belongs in a coroutine of its own.
+pub type AtEnd = Box<dyn FnOnce()>;
+
+/// Says whether a peer may, after the rules have said so. The result is what to call in the end, if anything.
+type Check = dyn Fn(&Ask) -> Result<Option<AtEnd>, Refused>;
+
+/// Decides who may publish and who may play. Clones are the same gate.
+#[derive(Clone, Default)]
+pub struct Gate(Rc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    checks: RefCell<Vec<Rc<Check>>>,
+}
+
+impl Gate {
+    /// One that lets everybody do everything.
+    #[must_use]
+    pub fn open() -> Self {
+        Self::default()
+    }
+
+    /// Has `check` asked about everybody whom the rules let in, after the checks that are there already. It may suspend.
+    ///
+    /// What it returns for who is let in is called when that is over, also when a later check refuses.
+    pub fn add_check(&self, check: impl Fn(&Ask) -> Result<Option<AtEnd>, Refused> + 'static) {
+        self.0.checks.borrow_mut().push(Rc::new(check));
+    }
+
+    /// Whether the peer may publish.
+    ///
+    /// # Suspends
+    ///
+    /// As long as the checks do.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`], if it may not.
+    pub fn publish(&self, ask: &Ask) -> Result<PublishGrant, Refused> {
+        debug_assert_eq!(ask.action, Action::Publish, "what is asked for is what is wanted");
+        self.check(ask).map(PublishGrant::new)
+    }
+
+    /// Whether the peer may play.
+    ///
+    /// # Suspends
+    ///
+    /// As long as the checks do.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`], if it may not.
+    pub fn play(&self, ask: &Ask) -> Result<PlayGrant, Refused> {
+        debug_assert_eq!(ask.action, Action::Play, "what is asked for is what is wanted");
+        self.check(ask).map(PlayGrant::new)
+    }
+
+    /// Like [`Gate::publish`], for what the configuration itself has published: there is nobody who could show
+    /// credentials, so no rule is looked at.
+    ///
+    /// # Suspends
+    ///
+    /// As long as the checks do.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`], if a check says so.
+    pub fn publish_configured(&self, ask: &Ask) -> Result<PublishGrant, Refused> {
+        self.check(ask).map(PublishGrant::new)
+    }
+
+    fn check(&self, ask: &Ask) -> Result<Allowed, Refused> {
+        let mut allowed = Allowed::new(ask);
+        // No borrow lives while a check suspends.
+        let checks = self.0.checks.borrow().clone();
+        for check in checks {
+            if let Some(at_end) = check(ask)? {
+                allowed.push(at_end);
+            }
+        }
+        Ok(allowed)
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gate({} checks)", self.0.checks.borrow().len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    fn ask(action: Action) -> Ask {
+        Ask::new(action, &"live/cam".parse().unwrap(), "test", "192.0.2.1:5".parse().unwrap())
+    }
+
+    #[test]
+    fn an_open_gate_lets_everybody_in() {
+        let gate = Gate::open();
+        assert_eq!(gate.publish(&ask(Action::Publish)).unwrap().key().path(), "live/cam");
+        assert_eq!(gate.play(&ask(Action::Play)).unwrap().key().path(), "live/cam");
+    }
+
+    #[test]
+    fn who_allowed_something_hears_when_it_is_over() {
+        let gate = Gate::open();
+        let over = Rc::new(RefCell::new(Vec::new()));
+        for name in ["first", "second"] {
+            let over = Rc::clone(&over);
+            gate.add_check(move |_| {
+                let over = Rc::clone(&over);
+                Ok(Some(Box::new(move || over.borrow_mut().push(name))))
+            });
+        }
+        let grant = gate.publish(&ask(Action::Publish)).unwrap();
+        assert!(over.borrow().is_empty());
+        drop(grant);
+        assert_eq!(*over.borrow(), ["second", "first"]);
+    }
+
+    #[test]
+    fn a_refusal_ends_what_earlier_checks_allowed() {
+        let gate = Gate::open();
+        let over = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&over);
+        gate.add_check(move |_| {
+            let counted = Rc::clone(&counted);
+            Ok(Some(Box::new(move || counted.set(counted.get() + 1))))
+        });
+        gate.add_check(|ask| Err(Refused::Forbidden(format!("nobody may {}", ask.action))));
+        gate.add_check(|_| panic!("nobody is asked after a refusal"));
+        let refused = gate.play(&ask(Action::Play)).unwrap_err();
+        assert_eq!(refused.to_string(), "nobody may play");
+        assert_eq!(over.get(), 1);
+    }
+}

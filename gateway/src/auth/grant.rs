@@ -1,0 +1,68 @@
+//! What the gate gives to who is let in.
+
+use super::{Ask, AtEnd};
+use crate::key::StreamKey;
+use std::fmt;
+
+/// Its holder may publish a stream. Dropping it ends that: who allowed it hears of it.
+#[derive(Debug)]
+pub struct PublishGrant(Allowed);
+
+/// Its holder may play a stream. Dropping it ends that: who allowed it hears of it.
+#[derive(Debug)]
+pub struct PlayGrant(Allowed);
+
+/// What was allowed, and who wants to know when it is over.
+pub(super) struct Allowed {
+    key: StreamKey,
+    at_end: Vec<AtEnd>,
+}
+
+impl Allowed {
+    pub(super) fn new(ask: &Ask) -> Self {
+        Self { key: ask.key.clone(), at_end: Vec::new() }
+    }
+
+    /// Has `at_end` called when this is over. The last that came is called first.
+    pub(super) fn push(&mut self, at_end: AtEnd) {
+        self.at_end.push(at_end);
+    }
+}
+
+impl Drop for Allowed {
+    fn drop(&mut self) {
+        while let Some(at_end) = self.at_end.pop() {
+            at_end();
+        }
+    }
+}
+
+impl PublishGrant {
+    pub(super) const fn new(allowed: Allowed) -> Self {
+        Self(allowed)
+    }
+
+    /// The stream that may be published.
+    #[must_use]
+    pub const fn key(&self) -> &StreamKey {
+        &self.0.key
+    }
+}
+
+impl PlayGrant {
+    pub(super) const fn new(allowed: Allowed) -> Self {
+        Self(allowed)
+    }
+
+    /// The stream that may be played.
+    #[must_use]
+    pub const fn key(&self) -> &StreamKey {
+        &self.0.key
+    }
+}
+
+impl fmt::Debug for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Allowed").field("key", &self.key).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,18 @@
+//! Who may publish and who may play: one [`Gate`], asked by every protocol, which answers with a value.
+//!
+//! A protocol describes what a peer wants in an [`Ask`] and gets a [`PublishGrant`] or a [`PlayGrant`], or a [`Refused`] that it
+//! tells the peer in its own words. Nothing else can make a grant, and the hub begins nothing without one; dropping it ends
+//! what it allowed.
+//!
+//! The gate looks at its rules first, which takes no time and suspends nowhere. Then it asks its checks in turn, which may take
+//! as long as they like: web hooks are such checks. What a publisher sends meanwhile waits in the buffers of its socket.
+
+mod ask;
+mod gate;
+mod grant;
+mod refused;
+
+pub use ask::{Action, Ask, Credentials};
+pub use gate::{AtEnd, Gate};
+pub use grant::{PlayGrant, PublishGrant};
+pub use refused::Refused;
