@@ -20,7 +20,7 @@ pub use fault::{ConfigError, Fault};
 pub use layer::Origin;
 pub use settings::{
     Config, DefaultMode, Http, Hub, Limits, Log, LogFormat, Play, Publish, Rtmp, SecondPublisher,
-    Srt, Timeouts, TsStart, UdpInput,
+    SilentPlayer, Srt, Timeouts, TsStart, UdpInput,
 };
 pub use value::Kind;
 

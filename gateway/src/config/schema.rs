@@ -119,6 +119,14 @@ pub const KEYS: &[Key] = &[
         doc: "TCP addresses to listen on for RTMP; an empty list turns it off.",
     },
     Key {
+        path: "rtmp.silent_player",
+        kind: Kind::Choice(&["enhanced", "legacy"]),
+        default: r#""enhanced""#,
+        doc: "What a player gets that does not say whether it understands Enhanced RTMP, as ffmpeg does not: also \
+              the codecs that only that carries, such as HEVC, AV1 and Opus, or only H.264, AAC and MP3, which look \
+              the same either way.",
+    },
+    Key {
         path: "http.listen",
         kind: Kind::Addresses,
         default: r#"["0.0.0.0:8080", "[::]:8080"]"#,

@@ -75,6 +75,18 @@ pub enum DefaultMode {
 pub struct Rtmp {
     /// Where to listen; not at all when empty.
     pub listen: Vec<SocketAddr>,
+    /// What players get that announce nothing.
+    pub silent_player: SilentPlayer,
+}
+
+/// What an RTMP player gets that does not say what it understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SilentPlayer {
+    /// All codecs of Enhanced RTMP.
+    Enhanced,
+    /// What RTMP always carried.
+    Legacy,
 }
 
 /// `[http]`

@@ -316,7 +316,10 @@ fn rtmp_settings(gateway: &Gateway) -> rtmp::Settings {
         silence: config.timeouts.publisher,
         stall: config.timeouts.player,
         takes_over: config.publish.second == config::SecondPublisher::Takeover,
-        silent_player: Carriage::Enhanced,
+        silent_player: match config.rtmp.silent_player {
+            config::SilentPlayer::Enhanced => Carriage::Enhanced,
+            config::SilentPlayer::Legacy => Carriage::Legacy,
+        },
     }
 }
 
