@@ -11,6 +11,8 @@ const TRAINING: usize = 64;
 
 /// What of a packet decides when its unit may leave.
 struct Last {
+    /// How many packets have been seen with the first of its PES packet.
+    begun: usize,
     /// How many packets have been seen with it.
     seen: usize,
     /// Stuffed, and with neither a clock nor private data.
@@ -28,10 +30,10 @@ fn ends(bytes: &[u8]) -> Vec<Last> {
             true => packet[4] == 0 || (packet[5] & 0x12 == 0 && packet[4] > 1) || packet[5] == 0,
             false => false,
         };
-        let last = Last { seen: n + 1, stuffed };
+        let (seen, is_first) = (n + 1, packet[1] & 0x40 != 0);
         match ends.last_mut() {
-            Some(end) if packet[1] & 0x40 == 0 => *end = last,
-            _ => ends.push(last),
+            Some(end) if !is_first => *end = Last { begun: end.begun, seen, stuffed },
+            _ => ends.push(Last { begun: seen, seen, stuffed }),
         }
     }
     ends
@@ -49,12 +51,32 @@ fn units_of_ffmpeg_leave_with_their_last_packet_once_stuffing_is_trusted() {
         if n > TRAINING && ends[n].stuffed {
             assert_eq!(units[n].1, ends[n].seen, "unit {n} leaves with its last packet");
             early += 1;
-        } else if n + 1 < TRAINING {
+        } else if n + 1 < TRAINING || !ends[n].stuffed {
             assert!(units[n].1 > ends[n].seen, "unit {n} leaves with the next one");
         }
     }
     assert!(early > 100, "{early} of {} left early", units.len());
     assert_eq!(found.stats.early_contradictions, 0);
+}
+
+#[test]
+fn pictures_in_one_packet_with_the_clock_leave_with_the_next_one_unless_their_length_is_declared() {
+    // Nothing moves, so that a picture fits the packet that also carries the clock.
+    let still = "-c:v libx264 -preset ultrafast -bf 0 -g 1000 -qp 40 -an -pcr_period 1";
+    for (length, is_declared) in [("1", false), ("0", true)] {
+        let source =
+            capture(6, &format!("-vf loop=-1:1 -t 6 {still} -omit_video_pes_length {length}"));
+        let found = demux(&source, 188);
+        let (units, ends) = (found.of(0x100), ends(&source));
+        let lone = (TRAINING + 1..units.len() - 1)
+            .filter(|&n| !ends[n].stuffed && ends[n].seen == ends[n].begun)
+            .collect::<Vec<_>>();
+        assert!(lone.len() > 20, "{} pictures in one packet with a clock", lone.len());
+        for n in lone {
+            let leaves_with_its_packet = units[n].1 == ends[n].seen;
+            assert_eq!(leaves_with_its_packet, is_declared, "unit {n}");
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,12 @@
 //! and some declare its length; both would tell at once, if only all muxers meant it so. A hint is believed
 //! when it has been right for a while, and never again once it was wrong: there are muxers that stuff in the middle of a
 //! unit, and some that spread a unit over PES packets.
+//!
+//! The stuffing of a packet with a PCR or private data is no hint: its adaptation field is there for them, and muxers
+//! that put a clock into a packet at a fixed time stuff it wherever that falls in the unit. So a picture that
+//! is no longer than one packet, and shares it with the clock, waits for the next one when its PES packet doesn't declare its
+//! length. That is a still picture at a few kbit/s; where it matters, the publisher can declare
+//! lengths (`-omit_video_pes_length 0` of ffmpeg) or put the clock on a PID of its own.
 
 /// What the hints of one kind on one PID have been worth.
 #[derive(Debug, Default)]
