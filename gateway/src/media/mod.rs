@@ -6,6 +6,7 @@ pub mod aac;
 pub mod ac3;
 pub mod av1;
 mod bits;
+mod colour;
 pub mod h264;
 pub mod h265;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod unit;
 pub mod vpx;
 
 pub use bits::ParseError;
+pub use colour::Colour;
 pub use time::{Span, Timestamp, Unwrapper};
 pub use track::{Codec, CodecConfig, Language, MediaKind, Track, TrackId, Tracks};
 pub use unit::AccessUnit;

@@ -1,6 +1,6 @@
 //! Tracks: what a stream consists of, and what a decoder must know before its first unit.
 
-use super::{aac, ac3, av1, h264, h265, mp3, opus, vpx};
+use super::{Colour, aac, ac3, av1, h264, h265, mp3, opus, vpx};
 use std::{fmt, rc::Rc};
 
 /// Tells the tracks of one source apart. In a TS source it is the PID.
@@ -207,6 +207,16 @@ impl CodecConfig {
             _ => None,
         }
         .filter(|(width, height)| width != height)
+    }
+
+    /// What its samples mean as colours, when the stream says so. VP9 says it in its record.
+    pub const fn colour(&self) -> Option<Colour> {
+        match self {
+            Self::H264(config) => config.colour(),
+            Self::Hevc(config) => config.colour(),
+            Self::Av1(config) => config.colour(),
+            _ => None,
+        }
     }
 
     /// Frames a second, when the stream says so; `None` for what is heard.

@@ -336,3 +336,40 @@ fn a_change_of_resolution_decodes_on() {
         "ffmpeg keeps to the first init and finds the sets in the samples"
     );
 }
+
+#[test]
+fn colours_and_what_hdr_says_are_told_by_the_file() {
+    let folder = Folder::new("colour");
+    let meaning =
+        "-color_primaries bt2020 -color_trc smpte2084 -colorspace bt2020nc -color_range tv";
+    let hdr = "log-level=none:repeat-headers=1:hdr10=1:max-cll=1000,400:\
+               master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)";
+    let x265 = format!("-c:v libx265 -preset ultrafast -pix_fmt yuv420p10le -x265-params {hdr}");
+    for (codec, name, options) in [
+        (Codec::H264, "in.ts", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p"),
+        (Codec::Hevc, "in.ts", &x265),
+        (Codec::Av1, "in.mkv", "-c:v libaom-av1 -cpu-used 8 -usage realtime -pix_fmt yuv420p"),
+    ] {
+        let arguments = [options, meaning].map(str::split_whitespace).into_iter().flatten();
+        let arguments: Vec<_> = PICTURE.into_iter().chain(["-t", "0.5"]).chain(arguments).collect();
+        let clip = folder.clip(name, &arguments);
+        let sources = folder.sources(&clip, &[codec]);
+        check_progressive(&folder, &sources, Select::All);
+        let path = folder.0.join("out.mp4");
+        let file = fs::read(&path).unwrap();
+        let nclx = b"colrnclx\0\x09\0\x10\0\x09\0";
+        assert!(file.windows(nclx.len()).any(|bytes| bytes == nclx), "{codec} has no colr");
+        let entries = "stream=color_space,color_primaries,color_transfer:frame=side_data_list";
+        let path = path.to_str().unwrap();
+        let told = ["-v", "error", "-show_entries", entries, "-show_frames", path];
+        let told = String::from_utf8(run("ffprobe", &told)).unwrap();
+        for word in ["bt2020nc", "bt2020", "smpte2084"] {
+            assert!(told.contains(&format!("={word}\n")), "{codec}: {word} in {told}");
+        }
+        if codec == Codec::Hevc {
+            for words in ["Mastering display metadata", "Content light level metadata"] {
+                assert!(told.contains(words), "{words} in {told}");
+            }
+        }
+    }
+}

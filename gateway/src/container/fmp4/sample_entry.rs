@@ -7,8 +7,8 @@
 use crate::media::CodecConfig;
 use bytes::Bytes;
 use mp4_atom::{
-    Ac3, Atom, Audio, Av01, Avc1, Codec, Eac3, Esds, Hvc1, Mp4a, Opus, Pasp, Visual, Vp08, Vp09,
-    esds,
+    Ac3, Atom, Audio, Av01, Avc1, Codec, Colr, Eac3, Esds, Hvc1, Mp4a, Opus, Pasp, Visual, Vp08,
+    Vp09, esds,
 };
 
 /// The sample entry of a track with this configuration.
@@ -21,18 +21,21 @@ pub(super) fn sample_entry(config: &CodecConfig) -> Result<Codec, mp4_atom::Erro
         CodecConfig::H264(h264) => Codec::Avc1(Avc1 {
             visual: visual(config)?,
             avcc: record(&h264.avcc())?,
+            colr: colr(config),
             pasp: pasp(config),
             ..Avc1::default()
         }),
         CodecConfig::Hevc(hevc) => Codec::Hvc1(Hvc1 {
             visual: visual(config)?,
             hvcc: record(&hevc.hvcc())?,
+            colr: colr(config),
             pasp: pasp(config),
             ..Hvc1::default()
         }),
         CodecConfig::Av1(av1) => Codec::Av01(Av01 {
             visual: visual(config)?,
             av1c: record(&av1.av1c())?,
+            colr: colr(config),
             ..Av01::default()
         }),
         CodecConfig::Vp8(vp8) => Codec::Vp08(Vp08 {
@@ -77,6 +80,18 @@ fn visual(config: &CodecConfig) -> Result<Visual, mp4_atom::Error> {
         width: fit(width)?,
         height: fit(height)?,
         ..Visual::default()
+    })
+}
+
+/// `ColourInformationBox`, §12.1.5: what the stream says itself, for players that ask the file. What HDR says besides, its
+/// display and its light levels, stays in the stream's own messages, of which mp4-atom has no boxes.
+fn colr(config: &CodecConfig) -> Option<Colr> {
+    let colour = config.colour()?;
+    Some(Colr::Nclx {
+        colour_primaries: u16::from(colour.primaries),
+        transfer_characteristics: u16::from(colour.transfer),
+        matrix_coefficients: u16::from(colour.matrix),
+        full_range_flag: colour.full_range,
     })
 }
 

@@ -7,7 +7,7 @@
 
 mod sequence;
 
-use super::{ParseError, bits::Bits};
+use super::{Colour, ParseError, bits::Bits};
 use bytes::Bytes;
 use sequence::Sequence;
 
@@ -238,6 +238,11 @@ impl Config {
     /// Bits of a sample.
     pub const fn bit_depth(&self) -> u8 {
         self.sequence.depth
+    }
+
+    /// What the samples mean, when the stream says so.
+    pub const fn colour(&self) -> Option<Colour> {
+        self.sequence.colour
     }
 
     /// Frames a second, when the stream says so.

@@ -2,7 +2,7 @@
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::cast_possible_truncation))]
 
-use super::{Bits, ParseError};
+use super::{Bits, Colour, ParseError};
 
 /// What one says.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +20,7 @@ pub(super) struct Sequence {
     pub(super) subsampling_x: bool,
     pub(super) subsampling_y: bool,
     pub(super) chroma_position: u8,
+    pub(super) colour: Option<Colour>,
 }
 
 /// The timing of a sequence and of its decoder model.
@@ -36,6 +37,7 @@ struct Color {
     subsampling_x: bool,
     subsampling_y: bool,
     chroma_position: u8,
+    meaning: Option<Colour>,
 }
 
 impl Sequence {
@@ -82,6 +84,7 @@ impl Sequence {
             subsampling_x: color.subsampling_x,
             subsampling_y: color.subsampling_y,
             chroma_position: color.chroma_position,
+            colour: color.meaning,
         })
     }
 }
@@ -158,7 +161,7 @@ impl Color {
     /// `color_config`, §5.5.2.
     fn parse(bits: &mut Bits<'_>, profile: u8) -> Result<Self, ParseError> {
         /// `color_primaries`, `transfer_characteristics` and `matrix_coefficients` of sRGB.
-        const SRGB: (u32, u32, u32) = (1, 13, 0);
+        const SRGB: Option<[u8; 3]> = Some([1, 13, 0]);
         let high = bits.flag()?;
         let depth = match (profile, high) {
             (_, false) => 8,
@@ -166,9 +169,9 @@ impl Color {
             (_, true) => 10,
         };
         let monochrome = profile != 1 && bits.flag()?;
-        let mut description = (2, 2, 2);
+        let mut description = None;
         if bits.flag()? {
-            description = (bits.read(8)?, bits.read(8)?, bits.read(8)?);
+            description = Some([bits.byte(8)?, bits.byte(8)?, bits.byte(8)?]);
         }
         let mut color = Self {
             depth,
@@ -176,17 +179,17 @@ impl Color {
             subsampling_x: true,
             subsampling_y: true,
             chroma_position: 0,
+            meaning: Colour::described(true, description),
         };
-        if monochrome {
-            bits.skip(1)?;
-            return Ok(color);
-        }
-        if description == SRGB {
+        if !monochrome && description == SRGB {
+            // Its range is full, without a word.
             (color.subsampling_x, color.subsampling_y) = (false, false);
             return Ok(color);
         }
-        // `color_range`.
-        bits.skip(1)?;
+        color.meaning = Colour::described(bits.flag()?, description);
+        if monochrome {
+            return Ok(color);
+        }
         (color.subsampling_x, color.subsampling_y) = match (profile, depth) {
             (0, _) => (true, true),
             (1, _) => (false, false),

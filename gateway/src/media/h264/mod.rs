@@ -12,7 +12,7 @@ mod slice;
 pub use slice::{Boundary, SliceHead};
 
 use super::{
-    ParseError,
+    Colour, ParseError,
     bits::Bits,
     nal::{self, Kind, LengthSize, ParameterSets, SetKey, SetKind, Syntax},
 };
@@ -31,6 +31,7 @@ pub struct Config {
     width: u32,
     height: u32,
     sample_aspect: Option<(u16, u16)>,
+    colour: Option<Colour>,
     frame_rate: Option<f64>,
     max_reorder: Option<u32>,
     slices: slice::Syntaxes,
@@ -104,6 +105,7 @@ impl Config {
             width,
             height,
             sample_aspect: vui.and_then(|vui| vui.aspect_ratio_info.as_ref()?.get()),
+            colour: vui.and_then(|vui| colour(vui.video_signal_type.as_ref()?)),
             frame_rate: vui.and_then(|vui| frame_rate(vui.timing_info.as_ref()?)),
             max_reorder: vui
                 .and_then(|vui| Some(vui.bitstream_restrictions.as_ref()?.max_num_reorder_frames)),
@@ -130,6 +132,11 @@ impl Config {
     /// Width to height of a sample, when the stream says so.
     pub const fn sample_aspect(&self) -> Option<(u16, u16)> {
         self.sample_aspect
+    }
+
+    /// What the samples mean, when the stream says so.
+    pub const fn colour(&self) -> Option<Colour> {
+        self.colour
     }
 
     /// `profile_idc`.
@@ -205,6 +212,14 @@ fn parse_sps(nal: &[u8]) -> Result<SeqParameterSet, ParseError> {
     *rbsp.get_mut(2).ok_or(ParseError::Truncated)? = HIGHEST_LEVEL;
     SeqParameterSet::from_bits(h264_reader::rbsp::BitReader::new(rbsp.as_slice()))
         .map_err(|_| ParseError::Invalid("seq_parameter_set_rbsp"))
+}
+
+/// §E.2.1.
+fn colour(signal: &sps::VideoSignalType) -> Option<Colour> {
+    let description = signal.colour_description.as_ref().map(|colour| {
+        [colour.colour_primaries, colour.transfer_characteristics, colour.matrix_coefficients]
+    });
+    Colour::described(signal.video_full_range_flag, description)
 }
 
 /// Two ticks a frame (§E.2.1). Rates that no encoder has are taken for absent.

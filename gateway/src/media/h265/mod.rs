@@ -9,7 +9,7 @@ mod record;
 mod sps;
 
 use super::{
-    ParseError,
+    Colour, ParseError,
     bits::Bits,
     nal::{self, Kind, LengthSize, ParameterSets, SetKey, SetKind, Syntax},
 };
@@ -102,6 +102,11 @@ impl Config {
     /// Width to height of a sample, when the stream says so.
     pub const fn sample_aspect(&self) -> Option<(u16, u16)> {
         self.sps.vui.sample_aspect
+    }
+
+    /// What the samples mean, when the stream says so.
+    pub const fn colour(&self) -> Option<Colour> {
+        self.sps.vui.colour
     }
 
     /// `general_profile_idc`: 1 is Main, 2 Main 10.

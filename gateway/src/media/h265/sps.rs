@@ -1,11 +1,11 @@
 //! The sequence parameter set of HEVC (H.265 (08/2021) §7.3.2.2), as far as containers ask for it.
 //!
-//! Read strictly up to the picture order count; what comes after serves only to reach the frame rate and the
-//! sample aspect ratio in the VUI, and where it is broken these count as absent.
+//! Read strictly up to the picture order count; what comes after serves only to reach the frame rate, the
+//! colours and the sample aspect ratio in the VUI, and where it is broken these count as absent.
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::cast_possible_truncation))]
 
-use super::{Bits, ParseError, nal};
+use super::{Bits, Colour, ParseError, nal};
 
 /// What one says.
 #[derive(Clone, Debug)]
@@ -39,6 +39,7 @@ pub(super) struct Profile {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Vui {
     pub(super) sample_aspect: Option<(u16, u16)>,
+    pub(super) colour: Option<Colour>,
     units_in_tick: u32,
     time_scale: u32,
 }
@@ -234,10 +235,13 @@ impl Vui {
         }
         // Format and range, description of colours.
         if bits.flag()? {
-            bits.skip(4)?;
+            bits.skip(3)?;
+            let full_range = bits.flag()?;
+            let mut description = None;
             if bits.flag()? {
-                bits.skip(24)?;
+                description = Some([bits.byte(8)?, bits.byte(8)?, bits.byte(8)?]);
             }
+            vui.colour = Colour::described(full_range, description);
         }
         // Where chroma samples lie.
         if bits.flag()? {
