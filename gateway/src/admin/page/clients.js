@@ -1,0 +1,91 @@
+// Who is connected, and the button that ends it.
+
+import { kick } from './api.js';
+import { arrange, clone, field, say, show } from './document.js';
+import { NONE, Readings, bits, duration, lossKind, milliseconds, percent } from './figures.js';
+
+// More rows than that are no list that anybody reads.
+const SHOWN_MAX = 200;
+
+const PROTOCOLS = { srt: 'SRT', rtmp: 'RTMP', flv: 'FLV', ts: 'MPEG-TS', mp4: 'MP4', udp: 'UDP', hls: 'HLS' };
+export const protocolName = (protocol) => PROTOCOLS[protocol] ?? protocol;
+
+// Packets that came, and packets that were lost, on the way to us or from us.
+export function packetsOf(client) {
+    const { transport: t } = client;
+    if (t.recv_packets === undefined) return null;
+    return client.publish
+        ? { packets: t.recv_unique_packets, lost: t.recv_loss_packets }
+        : { packets: t.sent_unique_packets, lost: t.send_loss_packets };
+}
+
+class ClientRow {
+    constructor(id) {
+        this.root = clone('client').firstElementChild;
+        this.history = new Readings();
+        const button = this.root.querySelector('.kick');
+        const calm = () => {
+            button.classList.remove('sure');
+            button.textContent = 'Kick';
+        };
+        button.addEventListener('click', () => {
+            if (!button.classList.contains('sure')) {
+                button.classList.add('sure');
+                button.textContent = 'Sure?';
+                setTimeout(calm, 4000);
+                return;
+            }
+            calm();
+            kick(id);
+        });
+    }
+
+    update(client, now) {
+        const packets = packetsOf(client);
+        this.history.add({ at: now, bytes: client.publish ? client.recv_bytes : client.send_bytes, ...packets });
+        const set = (name, ...rest) => say(field(this.root, name), ...rest);
+        const from = client.ip.includes(':') ? `[${client.ip}]:${client.port}` : `${client.ip}:${client.port}`;
+        set('does', `${client.publish ? 'publishes' : 'plays'} by ${protocolName(client.protocol)}`);
+        set('stream', client.url.slice(1));
+        set('from', from);
+        set('age', duration(client.alive));
+        const rate = this.history.perSecond('bytes', 5000);
+        set('rate', bits(rate === null ? null : rate * 8));
+        set('rtt', packets ? milliseconds(client.transport.rtt_s) : NONE);
+        const loss = packets ? recentLoss(this.history) : null;
+        set('loss', percent(loss), lossKind(loss));
+        set('skips', client.publish ? NONE : String(client.skips), client.skips > 0 ? 'warn' : '');
+        this.root.querySelector('.kick').setAttribute('aria-label', `Kick ${from}, which ${field(this.root, 'does').textContent}`);
+    }
+}
+
+// The share that was lost in the last ten seconds; zero while nobody sends.
+export function recentLoss(history) {
+    const [lost, packets] = ['lost', 'packets'].map((name) => history.growth(name, 10_000).by);
+    return lost + packets > 0 ? lost / (lost + packets) : 0;
+}
+
+export class Clients {
+    rows = new Map();
+
+    constructor(root, isAlone) {
+        root.append(clone('clients'));
+        root.classList.toggle('alone', isAlone);
+        Object.assign(this, { root, body: root.querySelector('tbody') });
+    }
+
+    update(clients, now) {
+        const shown = clients.slice(0, SHOWN_MAX);
+        const rows = new Map();
+        for (const client of shown) {
+            const row = this.rows.get(client.id) ?? new ClientRow(client.id);
+            row.update(client, now);
+            rows.set(client.id, row);
+        }
+        this.rows = rows;
+        arrange(this.body, [...rows.values()].map((row) => row.root));
+        const more = field(this.root, 'more');
+        say(more, `… and ${clients.length - shown.length} more.`);
+        show(more, clients.length > shown.length);
+    }
+}

@@ -1,0 +1,134 @@
+// One stream: its row, and what is behind it.
+
+import { addressRow, encoded, publishAt, watchAt } from './addresses.js';
+import { Clients, packetsOf, protocolName, recentLoss } from './clients.js';
+import { arrange, clone, field, say, show } from './document.js';
+import {
+    Graph, NONE, Readings, bits, bitsOf, codecName, draw, duration, frameRate, lossKind, lossOf, milliseconds, percent,
+} from './figures.js';
+import { Screen } from './screen.js';
+
+let nextId = 0;
+
+export class Stream {
+    history = new Readings();
+    links = new Readings();
+
+    constructor(info) {
+        this.path = info.url.slice(1);
+        this.root = clone('stream').firstElementChild;
+        this.detail = this.root.querySelector('.detail');
+        this.button = this.root.querySelector('.row button');
+        this.detail.id = `detail-${nextId += 1}`;
+        this.button.setAttribute('aria-controls', this.detail.id);
+        this.button.addEventListener('click', () => this.open(this.detail.hidden));
+        this.spark = this.root.querySelector('.spark');
+        say(this.field('name'), this.path);
+        this.info = info;
+    }
+
+    field(name) {
+        return field(this.root, name);
+    }
+
+    // What is only needed by who looks closer.
+    furnish() {
+        this.screen = new Screen(this.root.querySelector('.screen'), this);
+        this.graphs = {
+            in: new Graph('Incoming', bits, 1e5),
+            out: new Graph('Outgoing, to all viewers', bits, 1e5),
+            loss: new Graph('Lost on the way in', percent, 0.01),
+        };
+        this.field('graphs').append(...Object.values(this.graphs).map((graph) => graph.root));
+        this.field('watch').append(...watchAt(this.path).map(addressRow));
+        this.field('publish').append(...publishAt(this.path).map(addressRow));
+        this.clients = new Clients(this.field('clients'), true);
+    }
+
+    open(is) {
+        if (is && !this.screen) this.furnish();
+        this.button.setAttribute('aria-expanded', String(is));
+        show(this.detail, is);
+        if (is) {
+            this.updateDetail();
+            this.screen.want();
+        } else {
+            this.screen.unwant();
+        }
+        const { pathname, search } = location;
+        history.replaceState(null, '', `${pathname}${search}${is ? `#${encoded(this.path)}` : ''}`);
+    }
+
+    remove() {
+        this.screen?.unwant();
+        this.root.remove();
+    }
+
+    isLive() {
+        return this.info.state === 'live';
+    }
+
+    tracks = () => this.info.tracks;
+
+    codecs() {
+        return this.info.tracks.map((track) => track.codec_string).join();
+    }
+
+    update(info, clients) {
+        Object.assign(this, { info, members: clients });
+        const at = info.live_ms;
+        this.history.add({ at, in: info.recv_bytes, out: info.send_bytes, frames: info.frames });
+        this.publisher = clients.find((client) => client.id === info.publish.cid);
+        const packets = this.publisher && packetsOf(this.publisher);
+        if (packets) this.links.add({ at, ...packets });
+        const rate = this.history.perSecond('in', 3000);
+        this.incoming = rate === null ? info.kbps.recv_30s * 1000 : rate * 8;
+        this.viewers = clients.filter((client) => !client.publish).length;
+        this.updateRow(packets);
+        if (!this.detail.hidden) this.updateDetail();
+        this.screen?.update();
+    }
+
+    updateRow(packets) {
+        const { info, publisher } = this;
+        const set = (name, ...rest) => say(this.field(name), ...rest);
+        const state = this.field('state');
+        say(state, info.state);
+        state.className = `state ${info.state}`;
+        const { video, audio } = info;
+        const size = video?.width ? `${video.width}×${video.height}` : '';
+        const rate = video && this.isLive() ? frameRate(this.history.growth('frames', 10_000)) : '';
+        set('video', [video && codecName(video.codec), size, rate].filter(Boolean).join(' · ') || 'no video');
+        const by = publisher ? `by ${protocolName(publisher.protocol)}` : '';
+        set('audio', [audio ? codecName(audio.codec) : 'no sound', by].filter(Boolean).join(' · '));
+        set('bitrate', bits(this.isLive() ? this.incoming : 0), this.isLive() && this.incoming > 0 ? '' : 'warn');
+        draw(this.spark, this.history.points(bitsOf('in')), 1e5);
+        set('viewers', String(this.viewers));
+        set('rtt', packets ? milliseconds(publisher.transport.rtt_s) : NONE);
+        const loss = packets ? recentLoss(this.links) : null;
+        set('loss', percent(loss), lossKind(loss));
+        set('uptime', duration(info.seconds));
+    }
+
+    updateDetail() {
+        const { graphs, info } = this;
+        const outgoing = this.history.perSecond('out', 3000);
+        graphs.in.update(this.history.points(bitsOf('in')), this.incoming);
+        graphs.out.update(this.history.points(bitsOf('out')), outgoing === null ? null : outgoing * 8);
+        const hasLinks = this.links.readings.length > 0;
+        show(graphs.loss.root, hasLinks);
+        if (hasLinks) graphs.loss.update(this.links.points(lossOf), recentLoss(this.links));
+        const tracks = info.tracks.map((track) => [
+            track.kind, codecName(track.codec), track.codec_string, track.language,
+            track.kind === 'video' && info.video ? [info.video.profile, info.video.level].join(' ').trim() : '',
+            track.kind === 'audio' && info.audio?.sample_rate ? `${info.audio.sample_rate / 1000} kHz, ${info.audio.channel} ch` : '',
+        ].filter(Boolean).join(' · '));
+        const list = this.field('tracks');
+        arrange(list, tracks.map((text, i) => {
+            const item = list.children[i] ?? document.createElement('li');
+            say(item, text);
+            return item;
+        }));
+        this.clients.update(this.members, info.live_ms);
+    }
+}
