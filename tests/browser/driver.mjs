@@ -81,6 +81,7 @@ const commands = {
     open,
     evaluate: ({ page, expression }) => evaluate(pages[page], expression),
     until: ({ page, expression }) => until(pages[page], expression),
+    text: ({ page, selector }) => pages[page].page.innerText(selector),
     click: ({ page, selector }) => pages[page].page.click(selector),
     fill: ({ page, selector, text }) => pages[page].page.fill(selector, text),
     press: ({ page, key }) => pages[page].page.keyboard.press(key),

@@ -258,6 +258,27 @@ impl Page<'_> {
         self.perform("press", &json!({ "key": key }));
     }
 
+    /// What is written in the element of a selector, also where scripts do not run.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    #[must_use]
+    pub fn text(&self, selector: &str) -> String {
+        let text = self.ask("text", &json!({ "selector": selector }));
+        let text = text.unwrap_or_else(|error| self.fail(&format!("{selector}: {error}")));
+        text.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Closes it.
+    ///
+    /// # Panics
+    ///
+    /// When the browser is gone.
+    pub fn close(self) {
+        self.perform("close", &json!({}));
+    }
+
     fn perform(&self, command: &str, rest: &Value) {
         if let Err(error) = self.ask(command, rest) {
             self.fail(&format!("{command} {rest}: {error}"));

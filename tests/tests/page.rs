@@ -1,0 +1,162 @@
+//! The page at `/` in Chromium: what it shows, plays, copies and ends, and what it looks like.
+
+use thalweg_tests::{
+    browser::{Browser, Page, View},
+    gateway::{Gateway, until},
+    media::publish_live,
+    srt,
+};
+
+const CAM: &str = "live/cam";
+
+/// What a stranger may call a stream, who hopes that somebody takes it for HTML.
+const HOSTILE: &str = "live/<img src=x onerror=alert(1)>";
+
+fn page(gateway: &Gateway) -> String {
+    gateway.http("")
+}
+
+/// Waits until the page lists a stream, and opens it.
+fn open_stream(page: &Page<'_>, name: &str) {
+    let named = format!(
+        "[...document.querySelectorAll('.stream')].find(s => s.querySelector('.name').textContent === {name:?})"
+    );
+    page.until(&format!("!!{named}"));
+    page.until(&format!("{named}.querySelector('.row button').click(), true"));
+}
+
+/// Waits until the opened stream shows so many pictures, and goes on.
+fn wait_for_pictures(page: &Page<'_>, count: u64) {
+    let video = "document.querySelector('.detail:not([hidden]) video')";
+    page.until(&format!("{video}.getVideoPlaybackQuality().totalVideoFrames >= {count}"));
+    let time = page.evaluate(&format!("{video}.currentTime")).as_f64().expect("it is a number");
+    page.until(&format!("{video}.currentTime > {time}"));
+}
+
+fn assert_fits(page: &Page<'_>) {
+    let (width, view) =
+        (page.evaluate("document.documentElement.scrollWidth"), page.evaluate("innerWidth"));
+    assert_eq!(width, view, "one has to scroll sideways");
+}
+
+#[test]
+fn a_stream_with_a_hostile_name_is_shown_as_text_and_plays() {
+    let gateway = Gateway::start(&[]);
+    let publisher = publish_live(&gateway.srt_publish(HOSTILE), "320x240");
+    let browser = Browser::start();
+    let page = browser.open(&page(&gateway), View::DESK);
+    open_stream(&page, HOSTILE);
+    wait_for_pictures(&page, 50);
+    assert_eq!(page.evaluate("document.querySelectorAll('img').length"), 0);
+    let row = page.until(
+        "/320×240 · 2\\d(\\.\\d)? fps/.test(document.querySelector('.media').textContent) \
+                          && document.querySelector('.row').innerText",
+    );
+    let row = row.as_str().expect("it is text");
+    assert!(row.contains("H.264") && row.contains("AAC · by SRT"), "{row}");
+    page.assert_silent();
+    drop(publisher);
+}
+
+#[test]
+fn the_page_is_fit_to_be_seen_on_desks_and_phones_by_day_and_by_night() {
+    let gateway = Gateway::start(&[]);
+    let publishers = [
+        publish_live(&gateway.srt_publish(CAM), "640x360"),
+        publish_live(&gateway.rtmp("remote/studio-with-a-rather-long-name-of-its-own"), "320x240"),
+        publish_live(&gateway.srt_publish(HOSTILE), "320x240"),
+    ];
+    let browser = Browser::start();
+    for (name, view) in [
+        ("desk-light", View::DESK),
+        ("desk-dark", View::DESK.dark()),
+        ("phone-light", View::PHONE),
+        ("phone-dark", View::PHONE.dark()),
+    ] {
+        let page = browser.open(&page(&gateway), view);
+        page.until("document.querySelectorAll('.stream').length === 3");
+        open_stream(&page, CAM);
+        page.click("#connections summary");
+        wait_for_pictures(&page, 10);
+        page.until("document.querySelectorAll('#connections tbody tr').length >= 4");
+        assert_fits(&page);
+        let _kept = page.whole_screenshot(&format!("page-{name}"));
+        page.assert_silent();
+        page.close();
+    }
+    drop(publishers);
+}
+
+#[test]
+fn who_finds_nothing_live_is_told_how_to_publish_and_sees_it_come_and_go() {
+    let gateway = Gateway::start(&["publish.grace_s=0"]);
+    let browser = Browser::start();
+    let page = browser.open(&page(&gateway), View::PHONE);
+    page.until("document.querySelector('#empty').hidden === false");
+    let told = page.evaluate("document.querySelector('#publish').innerText");
+    let told = told.as_str().expect("it is text");
+    let (srt, rtmp) = (gateway.srt_publish(CAM), gateway.rtmp(CAM));
+    for needed in [srt.as_str(), rtmp.as_str(), "-f mpegts", "-f flv", "Stream key"] {
+        assert!(told.contains(needed), "{needed} is missing: {told}");
+    }
+    assert_fits(&page);
+    let _kept = page.whole_screenshot("page-empty");
+    let publisher = publish_live(&srt, "320x240");
+    open_stream(&page, CAM);
+    wait_for_pictures(&page, 25);
+    publisher.kill();
+    page.until("document.querySelector('#empty').hidden === false");
+    page.until("document.querySelectorAll('.stream').length === 0");
+    page.assert_silent();
+}
+
+#[test]
+fn a_connection_is_ended_by_the_second_click_on_kick() {
+    let gateway = Gateway::start(&["play.wait_ms=30000"]);
+    let player = srt::play(&gateway, CAM);
+    gateway.wait_for_players(CAM, 1);
+    let browser = Browser::start();
+    let page = browser.open(&page(&gateway), View::DESK);
+    page.until("document.querySelector('#connections').hidden === false");
+    page.click("#connections summary");
+    page.click("#connections .kick");
+    page.until("document.querySelector('#connections .kick').textContent === 'Sure?'");
+    assert_eq!(gateway.clients(CAM).len(), 1, "one click is no decision");
+    page.click("#connections .kick");
+    until("the player to be gone", || gateway.clients(CAM).is_empty());
+    page.until("document.querySelectorAll('#connections tbody tr').length === 0");
+    page.assert_silent();
+    drop(player);
+}
+
+#[test]
+fn addresses_are_copied_also_where_a_page_has_no_clipboard() {
+    let gateway = Gateway::start(&[]);
+    let browser = Browser::start();
+    let local = browser.open(&page(&gateway), View::DESK);
+    // What is no secure context has no `navigator.clipboard`: a name on a local network, http.
+    let named = format!("http://gateway.test:{}/", gateway.http.port());
+    let foreign = browser.open(&named, View::DESK);
+    assert_eq!(foreign.evaluate("isSecureContext"), false);
+    for (page, host) in [(&local, "127.0.0.1"), (&foreign, "gateway.test")] {
+        page.until("document.querySelector('#publish').open");
+        page.click("#publish [data-field=addresses] .copy");
+        page.until("document.querySelector('#publish .copy').textContent === 'Copied'");
+        let expected =
+            format!("srt://{host}:{}?streamid=#!::r=live/cam,m=publish", gateway.srt.port());
+        // The other one may look into it.
+        local.until(&format!("navigator.clipboard.readText().then(text => text === {expected:?})"));
+    }
+    local.assert_silent();
+}
+
+#[test]
+fn without_scripts_the_page_tells_the_addresses() {
+    let gateway = Gateway::start(&[]);
+    let browser = Browser::start();
+    let page = browser.open(&page(&gateway), View { script: false, ..View::PHONE });
+    let told = page.text("noscript");
+    assert!(told.contains(&gateway.srt_publish(CAM)), "{told}");
+    assert!(told.contains(&gateway.http("live/cam.mp4")), "{told}");
+    let _kept = page.whole_screenshot("page-without-script");
+}
