@@ -16,21 +16,13 @@ use thalweg_runtime::{self as rt, Stats, TURN_BUCKETS, TurnTimes};
 
 use super::Admin;
 use super::process::Process;
-use crate::http::{Exchange, Response, Router, header};
+use crate::http::{Exchange, Response, header};
 use crate::hub::{Client, Role, Source, SourceState};
-
-/// How many streams have series of their own.
-const STREAMS_MAX: usize = 500;
 
 /// How many connections have.
 const CONNECTIONS_MAX: usize = 200;
 
-pub(super) fn route(admin: &Rc<Admin>, router: &mut Router) {
-    let admin = Rc::clone(admin);
-    router.get("/metrics", move |exchange| metrics(&admin, exchange));
-}
-
-fn metrics(admin: &Admin, exchange: &mut Exchange<'_, '_>) -> io::Result<()> {
+pub(super) fn metrics(admin: &Admin, exchange: &mut Exchange<'_, '_>) -> io::Result<()> {
     let process = Process::look()?;
     let mut page = Page::default();
     page.process(&process);
@@ -38,7 +30,7 @@ fn metrics(admin: &Admin, exchange: &mut Exchange<'_, '_>) -> io::Result<()> {
         page.runtime(&stats);
     }
     page.gateway(admin);
-    page.streams(&admin.registry.list());
+    page.streams(&admin.registry.list(), admin.settings.metrics_streams_max);
     page.connections(&admin.clients.list());
     let text = page.into_text().map_err(io::Error::other)?;
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -166,14 +158,14 @@ impl Page {
         self.counter("thalweg_log_lost_lines", "Lines of the log that could not be written.", lost);
     }
 
-    fn streams(&mut self, sources: &[Rc<Source>]) {
-        let left_out = sources.len().saturating_sub(STREAMS_MAX);
+    fn streams(&mut self, sources: &[Rc<Source>], most: usize) {
+        let left_out = sources.len().saturating_sub(most);
         self.gauge(
             "thalweg_streams_left_out",
             "Streams without series here.",
             float(left_out as u64),
         );
-        let sources = sources.get(..STREAMS_MAX).unwrap_or(sources);
+        let sources = sources.get(..most).unwrap_or(sources);
         let each = |value: &dyn Fn(&Source) -> f64| -> Vec<(Labels, f64)> {
             sources.iter().map(|source| (vec![stream_label(source)], value(source))).collect()
         };

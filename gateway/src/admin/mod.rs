@@ -1,18 +1,22 @@
-//! What an operator sees of the gateway, and the one thing to do about it: the API under `/api/v1`, metrics, a page.
+//! What an operator sees of the gateway, and the few things to do about it: the API under `/api/v1`, metrics, a page.
 //!
 //! The API has the shape of SRS's (`code`, `server`, `service`, `pid`, then the data under its own name) and its field
 //! names, so that what was written for that works here; what we know beyond it stands in fields of its own. Everything
 //! is read at the moment of the request: nothing here runs when nobody asks.
 //!
-//! Reading is open, as streams are; only `DELETE` changes anything, and not for pages of other sites.
+//! [`access`] decides who may ask; what changes something leaves a line for `audit` in the log.
 
+mod access;
+mod answer;
 mod api;
 mod describe;
+mod machine;
 mod metrics;
 mod page;
 mod process;
 mod rates;
 
+use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher;
@@ -22,9 +26,23 @@ use std::time::Instant;
 
 use thalweg_runtime as rt;
 
-use crate::http::Router;
+use crate::http::{Method, Router};
 use crate::hub::{Clients, Registry};
+use access::{Access, Needs};
+use machine::Looks;
 use rates::Rates;
+
+pub use access::{Credential, Settings as AccessSettings};
+pub use api::Entry;
+
+/// How all of this is set.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Who may use it.
+    pub access: AccessSettings,
+    /// So many streams have series of their own in the metrics.
+    pub metrics_streams_max: usize,
+}
 
 /// What the rooms of this folder look at.
 pub struct Admin {
@@ -36,9 +54,16 @@ pub struct Admin {
     pub addresses: Addresses,
     /// How many lines of the log were lost.
     pub lost_log_lines: Box<dyn Fn() -> u64>,
+    settings: Settings,
+    access: Access,
+    /// The configuration in force.
+    config: RefCell<Vec<Entry>>,
+    reload: RefCell<Option<api::Reload>>,
+    reloaded: RefCell<Option<api::Reloaded>>,
     identity: Identity,
     started: Instant,
     rates: Rates,
+    looks: Looks,
 }
 
 /// Where the gateway listens, with the ports that it really has.
@@ -67,6 +92,7 @@ impl Admin {
         registry: Registry,
         clients: Clients,
         addresses: Addresses,
+        settings: Settings,
         lost_log_lines: impl Fn() -> u64 + 'static,
     ) -> Rc<Self> {
         let pid = std::process::id();
@@ -82,18 +108,31 @@ impl Admin {
             clients,
             addresses,
             lost_log_lines: Box::new(lost_log_lines),
+            access: Access::new(settings.access.clone()),
+            settings,
+            config: RefCell::default(),
+            reload: RefCell::default(),
+            reloaded: RefCell::default(),
             identity,
             started: rt::now(),
             rates: Rates::default(),
+            looks: Looks::default(),
         })
     }
 
     /// Adds the paths of API, metrics and page.
     pub fn route(self: &Rc<Self>, router: &mut Router) {
         api::route(self, router);
-        metrics::route(self, router);
+        self.on(router, Method::GET, "/metrics", Needs::Metrics, metrics::metrics);
         page::route(self, router);
-        router.get("/healthz", api::healthz);
+        self.on(router, Method::GET, "/healthz", Needs::Nothing, |_, exchange| {
+            api::healthz(exchange)
+        });
+    }
+
+    /// The configuration that is in force from now on, key by key, with its secrets masked.
+    pub fn set_config(&self, config: Vec<Entry>) {
+        *self.config.borrow_mut() = config;
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) fn contradictions(config: &Config, leaves: &Leaves<'_>, faults: &mut 
     check.ports_without_address(faults);
     check.ring_over_memory(faults);
     check.window_over_ring(faults);
+    check.half_a_credential(faults);
 }
 
 struct Check<'a> {
@@ -118,6 +119,15 @@ impl<'a> Check<'a> {
         if self.config.play.merge_window >= self.config.hub.ring_time {
             let leaf = self.later_of("play.merge_window_ms", "hub.ring_s");
             let what = "`play.merge_window_ms` holds back more than `hub.ring_s` keeps".into();
+            faults.push(leaf.layer.fault(leaf.value.span(), what, None));
+        }
+    }
+
+    fn half_a_credential(&self, faults: &mut Vec<Fault>) {
+        let api = &self.config.api;
+        if api.user.is_some() != api.password.is_some() {
+            let leaf = self.later_of("api.user", "api.password");
+            let what = "`api.user` and `api.password` are one credential: set both or none".into();
             faults.push(leaf.layer.fault(leaf.value.span(), what, None));
         }
     }

@@ -19,8 +19,8 @@ pub use crate::secret::{MASK, Secret};
 pub use fault::{ConfigError, Fault};
 pub use layer::Origin;
 pub use settings::{
-    Config, DefaultMode, Http, Hub, Limits, Log, LogFormat, Play, Publish, Rtmp, SecondPublisher,
-    SilentPlayer, Srt, Timeouts, TsStart, UdpInput,
+    Api, Config, DefaultMode, Http, Hub, Limits, Log, LogFormat, Play, Publish, Rtmp,
+    SecondPublisher, SilentPlayer, Srt, Timeouts, TsStart, UdpInput,
 };
 pub use value::Kind;
 

@@ -58,6 +58,7 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "srt", doc: "SRT, to publish and to play." },
     Section { name: "rtmp", doc: "RTMP, to publish and to play." },
     Section { name: "http", doc: "HTTP: players, API and metrics, on the same addresses." },
+    Section { name: "api", doc: "Who may use the API, the metrics and the details of the page." },
     Section { name: "play", doc: "What players get." },
     Section { name: "publish", doc: "Who publishes, and what happens when they go." },
     Section { name: "hub", doc: "What is kept of each stream in memory." },
@@ -131,6 +132,52 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Addresses,
         default: r#"["0.0.0.0:8080", "[::]:8080"]"#,
         doc: "TCP addresses to listen on for HTTP; an empty list turns it off.",
+    },
+    Key {
+        path: "api.token",
+        kind: Kind::Secret { min_len: 8, max_len: 255 },
+        default: r#""""#,
+        doc: "The credential of programs, sent as `Authorization: Bearer`. Empty for none. Without any credential \
+              only programs on the same machine may use the API, unless `api.open` is set.",
+    },
+    Key {
+        path: "api.user",
+        kind: Kind::Name,
+        default: r#""""#,
+        doc: "The name of the user whose password is `api.password`, sent as `Authorization: Basic`. Empty for none.",
+    },
+    Key {
+        path: "api.password",
+        kind: Kind::Secret { min_len: 8, max_len: 255 },
+        default: r#""""#,
+        doc: "The password of `api.user`.",
+    },
+    Key {
+        path: "api.open",
+        kind: Kind::Boolean,
+        default: "false",
+        doc: "Whether everybody may use the API without a credential, from anywhere. What changes something still \
+              takes the credential, or an `Origin` of this server.",
+    },
+    Key {
+        path: "api.metrics_open",
+        kind: Kind::Boolean,
+        default: "false",
+        doc: "Whether everybody may read `/metrics` without a credential.",
+    },
+    Key {
+        path: "api.metrics_streams_max",
+        kind: integer(0..=100_000, ""),
+        default: "500",
+        doc: "How many streams have series of their own in the metrics. Those beyond are in one series together, \
+              labelled `other`, and how many they are is a series, too.",
+    },
+    Key {
+        path: "api.hosts",
+        kind: Kind::Hosts,
+        default: r#"["localhost", "127.0.0.1", "[::1]"]"#,
+        doc: "Names by which browsers and programs on this machine call the gateway, with or without a port. The \
+              address that a connection came to is always one. Requests with another `Host` do not count as local.",
     },
     Key {
         path: "play.merge_window_ms",

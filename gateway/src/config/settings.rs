@@ -23,6 +23,8 @@ pub struct Config {
     pub rtmp: Rtmp,
     /// HTTP.
     pub http: Http,
+    /// API, metrics and page.
+    pub api: Api,
     /// What players get.
     pub play: Play,
     /// What publishers may do.
@@ -95,6 +97,26 @@ pub enum SilentPlayer {
 pub struct Http {
     /// Where to listen; not at all when empty.
     pub listen: Vec<SocketAddr>,
+}
+
+/// `[api]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Api {
+    /// The credential of programs.
+    pub token: Option<Secret>,
+    /// The user.
+    pub user: Option<String>,
+    /// Their password.
+    pub password: Option<Secret>,
+    /// Whether nobody needs a credential.
+    pub open: bool,
+    /// Whether nobody needs one for the metrics.
+    pub metrics_open: bool,
+    /// So many streams have series of their own.
+    pub metrics_streams_max: u32,
+    /// Names of this server for local programs and pages.
+    pub hosts: Vec<String>,
 }
 
 /// `[play]`

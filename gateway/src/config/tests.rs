@@ -38,7 +38,7 @@ fn every_key_goes_to_a_setting_of_its_own() {
     let plain = defaults().config;
     for key in schema::KEYS {
         let changed = match key.kind {
-            Kind::Boolean => "false".to_owned(),
+            Kind::Boolean => (key.default == "false").to_string(),
             Kind::Integer { max, .. } if key.path == "play.merge_window_ms" => {
                 (max / 2).to_string()
             }
@@ -52,12 +52,36 @@ fn every_key_goes_to_a_setting_of_its_own() {
             Kind::Path | Kind::LogFilter => "\"error\"".into(),
             Kind::Stream => "\"live/other\"".into(),
             Kind::Addresses => "[\"127.0.0.1:0\"]".into(),
+            Kind::Name => "\"admin\"".into(),
+            Kind::Hosts => "[\"gw.example.com\"]".into(),
             Kind::Ports => "{ 10090 = \"live/cam\" }".into(),
             Kind::Inputs => "[{ listen = \"127.0.0.1:5000\", stream = \"cam\" }]".into(),
         };
-        let loaded =
-            set(&[&format!("{}={changed}", key.path)]).unwrap_or_else(|error| panic!("{error}"));
+        // One of them alone is none.
+        let other = match key.path {
+            "api.user" => "api.password=\"another secret\"",
+            "api.password" => "api.user=\"somebody\"",
+            _ => "log.level=\"info\"",
+        };
+        let loaded = set(&[other, &format!("{}={changed}", key.path)]);
+        let loaded = loaded.unwrap_or_else(|error| panic!("{error}"));
         assert_ne!(loaded.config, plain, "{} changes nothing", key.path);
+    }
+}
+
+#[test]
+fn half_a_credential_is_none() {
+    for half in ["api.user=\"admin\"", "api.password=\"correct horse\""] {
+        let error = set(&[half]).unwrap_err().to_string();
+        assert!(error.contains("are one credential"), "{error}");
+    }
+    for wrong in [
+        "api.user=\"a:b\"",
+        "api.hosts=[\"::1\"]",
+        "api.hosts=[\"http://x/\"]",
+        "api.token=\"short\"",
+    ] {
+        assert!(set(&[wrong]).is_err(), "{wrong}");
     }
 }
 

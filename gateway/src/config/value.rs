@@ -47,6 +47,8 @@ pub enum Kind {
         /// The greatest length in bytes.
         max_len: usize,
     },
+    /// A short text without a colon; empty for none.
+    Name,
     /// A path; empty for none.
     Path,
     /// Which lines are logged.
@@ -55,6 +57,8 @@ pub enum Kind {
     Stream,
     /// A list of IP addresses with ports.
     Addresses,
+    /// A list of host names or addresses, with or without ports.
+    Hosts,
     /// A table from ports to streams.
     Ports,
     /// A list of tables with an address and a stream each.
@@ -111,6 +115,7 @@ impl Kind {
                 }
                 len => Err(wrong(format!("this has {len} bytes"))),
             },
+            (Self::Name, DeValue::String(text)) => name(text).map_err(|what| wrong(what.into())),
             (Self::Path, DeValue::String(text)) => {
                 Ok((!text.is_empty()).then(|| Value::String(text.to_string())))
             }
@@ -120,6 +125,7 @@ impl Kind {
             },
             (Self::Stream, DeValue::String(_)) => stream(value).map(Some),
             (Self::Addresses, DeValue::Array(list)) => addresses(list).map(Some),
+            (Self::Hosts, DeValue::Array(list)) => hosts(list).map(Some),
             (Self::Ports, DeValue::Table(table)) => ports(table).map(Some),
             (Self::Inputs, DeValue::Array(list)) => inputs(list).map(Some),
             _ => Err(mismatch()),
@@ -130,7 +136,12 @@ impl Kind {
     pub(super) const fn is_text(self) -> bool {
         matches!(
             self,
-            Self::Choice(_) | Self::Secret { .. } | Self::Path | Self::LogFilter | Self::Stream
+            Self::Choice(_)
+                | Self::Secret { .. }
+                | Self::Name
+                | Self::Path
+                | Self::LogFilter
+                | Self::Stream
         )
     }
 }
@@ -163,10 +174,12 @@ impl fmt::Display for Kind {
             Self::Secret { min_len, max_len } => {
                 write!(f, "a text of {min_len} to {max_len} bytes, or \"\" for none")
             }
+            Self::Name => write!(f, "a name of at most {NAME_LEN_MAX} bytes without a colon, or \"\" for none"),
             Self::Path => f.write_str("a path, or \"\" for none"),
             Self::LogFilter => f.write_str(r#"a level such as "info", or levels of modules such as "warn,thalweg_gateway=debug""#),
             Self::Stream => f.write_str(STREAM),
             Self::Addresses => f.write_str(r#"a list of IP addresses with ports, such as ["0.0.0.0:1935", "[::]:1935"]"#),
+            Self::Hosts => f.write_str(r#"a list of names or addresses, such as ["localhost", "gw.example.com:8080", "[::1]"]"#),
             Self::Ports => f.write_str(r#"a table from ports to streams, such as { 10090 = "live/cam" }"#),
             Self::Inputs => f.write_str(r#"a list of tables such as { listen = "0.0.0.0:5000", stream = "live/cam" }"#),
         }
@@ -234,6 +247,42 @@ fn address(item: &Spanned<DeValue<'_>>) -> Checked<Value> {
         Ok(address) => Ok(Value::String(address.to_string())),
         Err(_) => Err(wrong(format!("`{text}` is not an address"))),
     }
+}
+
+/// The most bytes of a name.
+const NAME_LEN_MAX: usize = 64;
+
+fn name(text: &str) -> Result<Option<Value>, &'static str> {
+    if text.len() > NAME_LEN_MAX {
+        return Err("this is too long");
+    }
+    if text.contains(|c: char| c == ':' || c.is_control()) {
+        return Err("a name has no colon and no control character");
+    }
+    Ok((!text.is_empty()).then(|| Value::String(text.to_owned())))
+}
+
+fn hosts(list: &DeArray<'_>) -> Checked<Value> {
+    list.iter().map(host).collect::<Checked<Vec<Value>>>().map(Value::Array)
+}
+
+fn host(item: &Spanned<DeValue<'_>>) -> Checked<Value> {
+    let wrong = |what: String| Wrong {
+        span: item.span(),
+        what,
+        expected: r#"a name or address, such as "localhost", "gw.example.com:8080" or "[::1]""#
+            .into(),
+    };
+    let DeValue::String(text) = item.get_ref() else {
+        return Err(wrong(format!("this is {}", describe(item.get_ref()))));
+    };
+    let is_host = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    let is_whole = (1..=255).contains(&text.len()) && text.chars().all(is_host);
+    // Without brackets the last group of an address would be taken for a port.
+    if !is_whole || (text.matches(':').count() > 1 && !text.starts_with('[')) {
+        return Err(wrong(format!("`{text}` is not a host")));
+    }
+    Ok(Value::String(text.to_string()))
 }
 
 /// What is expected for a stream.

@@ -22,6 +22,7 @@ pub struct Exchange<'c, 's> {
     pub(super) conn: &'c mut Conn<'s>,
     pub(super) request: Request,
     pub(super) parameters: Vec<(String, String)>,
+    pub(super) allowed: String,
     pub(super) peer: &'c Peer,
     pub(super) body: BodyState,
     pub(super) date: HeaderValue,
@@ -70,6 +71,18 @@ impl<'s> Exchange<'_, 's> {
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+    }
+
+    /// The methods that have a handler at this path, as the value of `Allow`; empty when there is none.
+    #[must_use]
+    pub fn allowed(&self) -> &str {
+        &self.allowed
+    }
+
+    /// What was answered; `None` as long as nothing was.
+    #[must_use]
+    pub const fn status(&self) -> Option<StatusCode> {
+        self.status
     }
 
     /// Who asks.

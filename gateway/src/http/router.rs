@@ -29,6 +29,8 @@ pub struct Router {
 pub(super) struct Route {
     pattern: String,
     handlers: Vec<(Method, Rc<Handler>)>,
+    /// Answers the methods that have no handler.
+    pub(super) otherwise: Option<Rc<Handler>>,
     /// Pages of other origins may read what this answers.
     pub(super) is_public: bool,
 }
@@ -73,6 +75,29 @@ impl Router {
         self.on(Method::GET, pattern, handler)
     }
 
+    /// Has `handler` answer requests of this path whose method has no handler, `OPTIONS` aside; it finds the methods that
+    /// have one in [`Exchange::allowed`]. Without any, it answers all requests.
+    ///
+    /// # Panics
+    ///
+    /// When the pattern is malformed, or takes the place of another: a mistake in the program.
+    pub fn otherwise(
+        &mut self,
+        pattern: &str,
+        handler: impl Fn(&mut Exchange<'_, '_>) -> io::Result<()> + 'static,
+    ) -> &mut Self {
+        self.route(pattern).otherwise = Some(Rc::new(handler));
+        self
+    }
+
+    /// All patterns, and the methods that have a handler there.
+    pub fn routes(&self) -> impl Iterator<Item = (&str, Vec<&Method>)> {
+        self.routes.iter().map(|route| {
+            let methods = route.handlers.iter().map(|(method, _)| method);
+            (&*route.pattern, methods.collect())
+        })
+    }
+
     /// Lets the scripts of pages from anywhere use this path, without credentials: for streams and what plays them.
     ///
     /// # Panics
@@ -93,6 +118,7 @@ impl Router {
             self.routes.push(Route {
                 pattern: pattern.into(),
                 handlers: Vec::new(),
+                otherwise: None,
                 is_public: false,
             });
             at
@@ -112,6 +138,11 @@ impl Route {
     pub(super) fn handler(&self, method: &Method) -> Option<&Rc<Handler>> {
         let method = if method == Method::HEAD { &Method::GET } else { method };
         self.handlers.iter().find(|(known, _)| known == method).map(|(_, handler)| handler)
+    }
+
+    /// Whether nothing but [`Router::otherwise`] answers here.
+    pub(super) const fn has_no_method(&self) -> bool {
+        self.handlers.is_empty()
     }
 
     /// The value of `Allow`.

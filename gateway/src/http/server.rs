@@ -180,6 +180,7 @@ impl Server {
             conn,
             request,
             parameters: Vec::new(),
+            allowed: String::new(),
             peer,
             body,
             date: self.date.value(),
@@ -278,6 +279,14 @@ impl Server {
         exchange.is_public = route.is_public;
         if let Some(handler) = route.handler(&method) {
             return Ok(Rc::clone(handler));
+        }
+        if let Some(otherwise) = &route.otherwise
+            && (method != Method::OPTIONS || route.has_no_method())
+        {
+            if !route.has_no_method() {
+                exchange.allowed = route.allowed();
+            }
+            return Ok(Rc::clone(otherwise));
         }
         let allowed = route.allowed();
         let answer = if method != Method::OPTIONS {

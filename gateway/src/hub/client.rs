@@ -1,6 +1,10 @@
 //! Who is connected, and what for: what the API lists and may end.
 
-use super::limits::{Limits, Refusal};
+use super::{
+    events::{EventKind, Events},
+    limits::{Limits, Refusal},
+    subscriber::LagProbe,
+};
 use crate::key::StreamKey;
 use std::{
     cell::{Cell, RefCell},
@@ -41,6 +45,9 @@ pub struct Client {
     /// By which protocol: `srt`, `rtmp`, `flv`, `ts`, `mp4`.
     protocol: Cell<&'static str>,
     role: RefCell<Option<Role>>,
+    /// Whether it was said that it plays.
+    is_playing: Cell<bool>,
+    lag: RefCell<Option<LagProbe>>,
     kick: RefCell<Option<Box<dyn Fn()>>>,
     detail: RefCell<Option<Box<dyn Fn() -> Figures>>>,
     table: Weak<Table>,
@@ -60,6 +67,7 @@ struct Table {
     addresses: RefCell<HashMap<IpAddr, usize>>,
     total: Cell<u64>,
     limits: Limits,
+    events: Events,
     is_memory_short: Cell<bool>,
     /// How often a limit was reached, or is no more.
     changes: Cell<u64>,
@@ -88,6 +96,8 @@ impl Clients {
             skips: Cell::new(0),
             protocol: Cell::new(protocol),
             role: RefCell::new(None),
+            is_playing: Cell::new(false),
+            lag: RefCell::new(None),
             kick: RefCell::new(None),
             detail: RefCell::new(None),
             table: Rc::downgrade(&self.0),
@@ -177,6 +187,11 @@ impl Clients {
         self.list().iter().map(|client| client.received.get()).sum::<u64>() + self.0.gone.get().1
     }
 
+    /// What happened to them.
+    pub fn events(&self) -> &Events {
+        &self.0.events
+    }
+
     /// Whether memory is so short that there should be no more of them.
     pub fn is_memory_short(&self) -> bool {
         self.0.is_memory_short.get()
@@ -229,14 +244,61 @@ impl Client {
         self.role.borrow().clone()
     }
 
-    /// It publishes or plays from now on.
+    /// It publishes or plays from now on. That it plays is noted when it [begins](Self::begin_play): at first it may wait.
     pub fn set_role(&self, role: Role) {
+        self.end_role();
+        let publishes = matches!(role, Role::Publisher(_));
         *self.role.borrow_mut() = Some(role);
+        if publishes {
+            self.note(EventKind::Published);
+        }
+    }
+
+    /// What it plays is there. `lag` tells how far behind it is, where it reads a feed.
+    pub fn begin_play(&self, lag: Option<LagProbe>) {
+        *self.lag.borrow_mut() = lag;
+        if !self.is_playing.replace(true) {
+            self.note(EventKind::Played);
+        }
+    }
+
+    /// How far behind it is, if it plays.
+    pub fn lag(&self) -> Option<LagProbe> {
+        self.lag.borrow().clone()
     }
 
     /// It neither publishes nor plays any more.
     pub fn clear_role(&self) {
+        self.end_role();
+    }
+
+    /// Notes that it was refused what it wanted, for a reason that people can read; with what an SRT peer was told.
+    pub fn note_refusal(
+        &self,
+        stream: Option<&StreamKey>,
+        reason: impl fmt::Display,
+        srt_code: Option<i32>,
+    ) {
+        if let Some(table) = self.table.upgrade() {
+            table.events.note_refusal(self, stream, reason, srt_code);
+        }
+    }
+
+    fn end_role(&self) {
+        let is_playing = self.is_playing.replace(false);
+        if matches!(*self.role.borrow(), Some(Role::Publisher(_))) {
+            self.note(EventKind::Unpublished);
+        } else if is_playing {
+            self.note(EventKind::Stopped);
+        }
         *self.role.borrow_mut() = None;
+        *self.lag.borrow_mut() = None;
+    }
+
+    fn note(&self, kind: EventKind) {
+        if let Some(table) = self.table.upgrade() {
+            table.events.note_client(kind, self, "");
+        }
     }
 
     /// How to end it.
@@ -301,6 +363,7 @@ impl Table {
 
 impl Drop for Client {
     fn drop(&mut self) {
+        self.end_role();
         if let Some(table) = self.table.upgrade() {
             let was_full = table.clients.borrow().len() == table.limits.connections;
             table.clients.borrow_mut().remove(&self.id);

@@ -9,6 +9,7 @@
 //! Nothing here suspends but [`Subscriber::recv`], [`Source::subscribe`], [`Registry::wait_for`] and the two `wait_changed`.
 
 mod client;
+mod events;
 mod feed;
 mod formats;
 mod limits;
@@ -22,9 +23,10 @@ mod tests;
 mod timeline;
 
 pub use client::{Client, ClientId, Clients, Figures, Role};
+pub use events::{Event, EventKind, Events};
 pub use feed::Format;
 pub use limits::{Limits, Refusal};
 pub use registry::{PublishError, Registry, Settings, SubscribeError};
 pub use ring::Bounds;
 pub use source::{FeedState, Original, Publisher, Source, SourceState};
-pub use subscriber::{Batch, PlayEnd, Start, Subscriber};
+pub use subscriber::{Batch, Lag, LagProbe, PlayEnd, Start, Subscriber};

@@ -89,6 +89,14 @@ impl<T: Item> Ring<T> {
         }
     }
 
+    /// Media time from the item of this number, or the oldest that is left, to the newest.
+    pub(super) fn span_from(&self, sequence: u64) -> Span {
+        match (self.item(sequence.max(self.first)), self.items.back()) {
+            (Some(first), Some(newest)) => newest.dts() - first.dts(),
+            _ => Span::ZERO,
+        }
+    }
+
     fn is_over(&self) -> bool {
         self.bytes > self.bounds.bytes || self.span() > self.bounds.span
     }

@@ -1,6 +1,7 @@
 //! A source: one live stream, its last units, its feeds, and who publishes it.
 
 use super::{
+    client::Figures,
     feed::{Feed, FeedKey, Format},
     rate::Rate,
     registry::{Settings, Table},
@@ -36,6 +37,8 @@ pub struct Source {
     state: Cell<SourceState>,
     frames: Cell<u64>,
     received: Cell<u64>,
+    /// What its publisher's session can tell.
+    detail: RefCell<Option<Box<dyn Fn() -> Figures>>>,
 }
 
 /// What a source is up to.
@@ -80,6 +83,7 @@ impl Source {
             state: Cell::new(SourceState::Waiting),
             frames: Cell::new(0),
             received: Cell::new(0),
+            detail: RefCell::default(),
             settings,
         }
     }
@@ -117,6 +121,11 @@ impl Source {
     /// How often the times of its publishers jumped.
     pub fn jumps(&self) -> u64 {
         self.timeline.borrow().jumps()
+    }
+
+    /// What taking apart what the publisher sends has counted; empty where nothing is.
+    pub fn detail(&self) -> Figures {
+        self.detail.borrow().as_ref().map(|detail| detail()).unwrap_or_default()
     }
 
     /// Its feeds.
@@ -171,6 +180,7 @@ impl Source {
         let generation = self.publisher.get() + 1;
         self.publisher.set(generation);
         self.state.set(SourceState::Live);
+        *self.detail.borrow_mut() = None;
         self.timeline.borrow_mut().restart();
         self.units.borrow_mut().forget_mark();
         // The last publisher filled these itself; whether this one will is not known yet.
@@ -275,6 +285,13 @@ impl Publisher {
         self.source.received.set(self.source.received.get() + bytes as u64);
         if let Some(rate) = &self.rate {
             rate.add(bytes as u64);
+        }
+    }
+
+    /// What can tell how taking apart goes what this publisher sends.
+    pub fn set_detail(&self, detail: impl Fn() -> Figures + 'static) {
+        if self.is_current() {
+            *self.source.detail.borrow_mut() = Some(Box::new(detail));
         }
     }
 

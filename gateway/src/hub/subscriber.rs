@@ -5,9 +5,14 @@ use super::{
     ring::Ring,
     source::{Source, SourceState},
 };
-use crate::container::Chunk;
+use crate::{container::Chunk, media::Span};
 use bytes::Bytes;
-use std::{fmt, rc::Rc, time::Duration};
+use std::{
+    cell::Cell,
+    fmt,
+    rc::{Rc, Weak},
+    time::Duration,
+};
 use thalweg_runtime::{self as rt, WaitError};
 
 /// Where a reader begins.
@@ -26,7 +31,7 @@ pub struct Subscriber {
     source: Rc<Source>,
     feed: Rc<Feed>,
     /// The chunk that is read next; `None` until there was a place to begin.
-    next: Option<u64>,
+    next: Rc<Cell<Option<u64>>>,
     /// Reading begins with the first chunk from here on that allows it.
     not_before: u64,
     /// The head that the reader has.
@@ -68,7 +73,7 @@ const FILL_SLICE: usize = 64;
 impl Subscriber {
     pub(super) fn new(source: Rc<Source>, feed: Rc<Feed>, merge_window: Duration) -> Self {
         feed.readers.set(feed.readers.get() + 1);
-        let (next, head, skips, skipped) = (None, None, 0, 0);
+        let (next, head, skips, skipped) = (Rc::default(), None, 0, 0);
         Self { source, feed, next, not_before: 0, head, merge_window, skips, skipped }
     }
 
@@ -104,7 +109,7 @@ impl Subscriber {
         batch.head = None;
         batch.is_jump = false;
         batch.chunks.clear();
-        if !self.merge_window.is_zero() && self.next.is_some() {
+        if !self.merge_window.is_zero() && self.next.get().is_some() {
             rt::sleep_until(self.source.next_window(self.merge_window)).map_err(PlayEnd::Wait)?;
         }
         loop {
@@ -127,6 +132,11 @@ impl Subscriber {
     /// How many chunks it missed by that.
     pub const fn skipped(&self) -> u64 {
         self.skipped
+    }
+
+    /// What tells how far behind it is, for as long as it reads.
+    pub fn lag(&self) -> LagProbe {
+        LagProbe { feed: Rc::downgrade(&self.feed), next: Rc::clone(&self.next) }
     }
 
     /// Whether the source has a publisher at present.
@@ -152,13 +162,13 @@ impl Subscriber {
                     break;
                 }
             }
-            self.next = Some(next);
+            self.next.set(Some(next));
         });
     }
 
     /// The chunk to go on with, after a skip if need be.
     fn place(&mut self, ring: &Ring<Chunk>, batch: &mut Batch) -> Option<u64> {
-        let mark = match self.next {
+        let mark = match self.next.get() {
             Some(next) if !ring.has_lost(next) => return Some(next),
             Some(lost) => {
                 // Not an older one than it has had.
@@ -194,6 +204,37 @@ impl Subscriber {
         // Those looked at will not allow it later either.
         self.not_before = at;
         None
+    }
+}
+
+/// Tells how far behind a reader is, without asking it.
+#[derive(Clone, Debug)]
+pub struct LagProbe {
+    feed: Weak<Feed>,
+    next: Rc<Cell<Option<u64>>>,
+}
+
+/// What a reader has not taken yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag {
+    /// The format that it reads.
+    pub format: &'static str,
+    /// Chunks that wait for it.
+    pub chunks: u64,
+    /// Media time from the first of them to the newest.
+    pub span: Span,
+}
+
+impl LagProbe {
+    /// How far behind it is at this moment; `None` when it does not read any more.
+    pub fn now(&self) -> Option<Lag> {
+        let feed = self.feed.upgrade()?;
+        let (chunks, span) = feed.with_ring(|ring| {
+            let Some(next) = self.next.get() else { return (0, Span::ZERO) };
+            // What has left the ring is lost to it anyway.
+            (ring.end().saturating_sub(next), ring.span_from(next))
+        });
+        Some(Lag { format: feed.key.name, chunks, span })
     }
 }
 

@@ -87,6 +87,9 @@ fn run<C, E: fmt::Display>(
 ) {
     SESSION.set(Some(begun.clone()));
     debug!("accepted");
+    if let Some(refusal) = begun.refusal {
+        begun.client.note_refusal(None, refusal, None);
+    }
     let result = session(connection, begun);
     let client = &begun.client;
     let seconds = rt::now().saturating_duration_since(client.since).as_secs_f64();

@@ -3,16 +3,19 @@
 use crate::{
     container::{
         Chunk, Sink,
-        ts::{Demuxer, Jump, PACKET_LEN, PacketInfo, Passthrough, Programme, TsMux, TsSink},
+        ts::{Demuxer, Jump, PACKET_LEN, PacketInfo, Passthrough, Programme, Stats, TsMux, TsSink},
     },
-    hub::{Original, Publisher},
+    hub::{Figures, Original, Publisher},
     media::{AccessUnit, Tracks},
 };
+use std::{cell::Cell, rc::Rc};
 
 /// Publishes a transport stream.
 #[derive(Debug)]
 pub struct TsIngest {
     demuxer: Demuxer,
+    /// What the demuxer has counted, for whoever asks the source.
+    counted: Rc<Cell<Stats>>,
     target: Target,
 }
 
@@ -28,19 +31,23 @@ struct Target {
 impl TsIngest {
     /// Begins to publish.
     pub fn new(publisher: Publisher) -> Self {
+        let counted = Rc::new(Cell::new(Stats::default()));
+        let seen = Rc::clone(&counted);
+        publisher.set_detail(move || figures(&seen.get()));
         let original = publisher.original::<TsMux>();
         let mut passthrough = Passthrough::default();
         if publisher.is_successor() {
             passthrough.reconnect();
         }
         let target = Target { publisher, original, passthrough, chunks: Vec::new() };
-        Self { demuxer: Demuxer::new(Programme::First), target }
+        Self { demuxer: Demuxer::new(Programme::First), counted, target }
     }
 
     /// Takes what arrived. It need not begin or end with a packet.
     pub fn push(&mut self, bytes: &[u8]) {
         self.target.publisher.add_received(bytes.len());
         self.demuxer.push(bytes, &mut self.target);
+        self.counted.set(*self.demuxer.stats());
         self.target.flush();
     }
 
@@ -59,6 +66,32 @@ impl TsIngest {
     pub fn exceeded_bps(&self) -> Option<u64> {
         self.target.publisher.exceeded_bps()
     }
+}
+
+/// What the API shows of it.
+fn figures(stats: &Stats) -> Figures {
+    #[expect(clippy::cast_precision_loss, reason = "figures for people; 2^53 packets are far")]
+    let figure = |(name, count)| (name, count as f64);
+    [
+        ("ts_packets", stats.packets),
+        ("ts_resyncs", stats.resyncs),
+        ("ts_continuity_errors", stats.continuity_errors),
+        ("ts_duplicates", stats.duplicates),
+        ("ts_transport_errors", stats.transport_errors),
+        ("ts_scrambled", stats.scrambled),
+        ("ts_psi_errors", stats.psi_errors),
+        ("ts_pes_errors", stats.pes_errors),
+        ("ts_parameter_errors", stats.parameter_errors),
+        ("ts_units", stats.units),
+        ("ts_dropped_units", stats.dropped_units),
+        ("ts_unready_units", stats.unready_units),
+        ("ts_early_ends", stats.early_ends),
+        ("ts_early_contradictions", stats.early_contradictions),
+        ("ts_unknown_pids", stats.unknown_pids),
+        ("ts_unknown_packets", stats.unknown_packets),
+    ]
+    .map(figure)
+    .into()
 }
 
 impl Target {

@@ -1,9 +1,9 @@
 //! The sockets that the gateway listens on, and the coroutines that accept.
 
-use super::Gateway;
+use super::{Gateway, limits::most};
 use crate::{
-    admin::{Addresses, Admin},
-    config::{self, Config},
+    admin::{self, AccessSettings, Addresses, Admin, Credential},
+    config::{self, Config, InForce},
     container::flv::Carriage,
     http,
     hub::Start,
@@ -283,7 +283,10 @@ fn routes(gateway: &Rc<Gateway>, addresses: &Addresses) -> http::Router {
     let log = Rc::clone(&gateway.log);
     let lost = move || log.lost();
     let (registry, clients) = (gateway.registry.clone(), gateway.clients.clone());
-    Admin::new(registry, clients, addresses.clone(), lost).route(&mut router);
+    let settings = admin_settings(&gateway.config);
+    let admin = Admin::new(registry, clients, addresses.clone(), settings, lost);
+    admin.set_config(gateway.in_force.iter().map(shown).collect());
+    admin.route(&mut router);
     let settings = http_live::Settings {
         gate: gateway.gate.clone(),
         start: start_of(play),
@@ -292,6 +295,26 @@ fn routes(gateway: &Rc<Gateway>, addresses: &Addresses) -> http::Router {
     };
     http_live::route(&mut router, &gateway.registry, settings);
     router
+}
+
+fn admin_settings(config: &Config) -> admin::Settings {
+    let api = &config.api;
+    let user = api.user.as_ref().zip(api.password.as_ref());
+    let access = AccessSettings {
+        token: api.token.as_ref().map(|token| Credential::new(token.reveal())),
+        user: user
+            .map(|(name, password)| (name.clone(), Credential::of_user(name, password.reveal()))),
+        is_open: api.open,
+        metrics_open: api.metrics_open,
+        hosts: api.hosts.clone(),
+    };
+    admin::Settings { access, metrics_streams_max: most(Some(api.metrics_streams_max)) }
+}
+
+/// A key as the API shows it.
+fn shown(value: &InForce) -> admin::Entry {
+    let InForce { key, value, origin } = value;
+    admin::Entry { key: key.path, value: value.clone(), origin: origin.to_string() }
 }
 
 fn http_settings(config: &Config) -> http::Settings {

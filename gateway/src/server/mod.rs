@@ -6,7 +6,7 @@ mod shutdown;
 
 use crate::{
     auth::Gate,
-    config::{Config, Loaded},
+    config::{Config, InForce, Loaded},
     hub::{Bounds, Clients, Limits, Registry, Settings},
     log::Log,
     media::Span,
@@ -20,6 +20,8 @@ use tracing::{error, info};
 #[derive(Debug)]
 struct Gateway {
     config: Config,
+    /// The same to be shown.
+    in_force: Vec<InForce>,
     registry: Registry,
     gate: Gate,
     clients: Clients,
@@ -38,7 +40,7 @@ pub fn run(loaded: Loaded) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = run_logged(loaded.config, Rc::clone(&log));
+    let result = run_logged(loaded, Rc::clone(&log));
     drop(log);
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,11 +51,11 @@ pub fn run(loaded: Loaded) -> ExitCode {
     }
 }
 
-fn run_logged(config: Config, log: Rc<Log>) -> io::Result<()> {
+fn run_logged(loaded: Loaded, log: Rc<Log>) -> io::Result<()> {
     limits::raise();
-    let runtime =
-        Runtime::builder().name("thalweg").shutdown_grace(config.timeouts.shutdown).build()?;
-    match runtime.block_on(move || serve(config, log)) {
+    let grace = loaded.config.timeouts.shutdown;
+    let runtime = Runtime::builder().name("thalweg").shutdown_grace(grace).build()?;
+    match runtime.block_on(move || serve(loaded, log)) {
         Ok(result) => result,
         Err(error @ RunError::Deadlock(_)) => {
             error!(%error, "nothing can ever happen any more");
@@ -63,7 +65,8 @@ fn run_logged(config: Config, log: Rc<Log>) -> io::Result<()> {
     }
 }
 
-fn serve(config: Config, log: Rc<Log>) -> io::Result<()> {
+fn serve(loaded: Loaded, log: Rc<Log>) -> io::Result<()> {
+    let Loaded { config, in_force } = loaded;
     let _dumps = rt::install_dump_on(Signal::Quit)?;
     let settings = Settings {
         bounds: Bounds {
@@ -81,7 +84,8 @@ fn serve(config: Config, log: Rc<Log>) -> io::Result<()> {
         connections: limits::most(config.limits.connections),
         connections_per_ip: limits::most(config.limits.connections_per_ip),
     });
-    let gateway = Rc::new(Gateway { registry, gate: Gate::open(), clients, config, log });
+    let gate = Gate::open();
+    let gateway = Rc::new(Gateway { config, in_force, registry, gate, clients, log });
     let listeners = Listeners::bind(&gateway)?;
     listeners.announce()?;
     let serving = listeners.serve(&gateway)?;

@@ -44,6 +44,7 @@ where
     };
     let carriage = wire.abilities().carriage(settings.silent_player);
     let subscriber = subscribe(&source, carriage, settings.start)?;
+    wire.client.begin_play(Some(subscriber.lag()));
     info!(stream = %grant.key(), ?carriage, "plays");
     wire.side.play_started();
     rt::timeout(settings.stall, || wire.flush()).map_err(stalled)?;

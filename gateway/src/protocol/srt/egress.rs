@@ -1,7 +1,7 @@
 //! Playing by SRT.
 
 use super::{
-    ingest::figures,
+    figures::figures,
     session::{Settings, SrtEnd},
 };
 use crate::{
@@ -65,6 +65,7 @@ pub(super) fn play(
         .map_err(|end| SrtEnd::Play(PlayError::End(end)))?;
     let seen = Rc::clone(socket);
     client.set_detail(move || seen.stats().map(|stats| figures(&stats)).unwrap_or_default());
+    client.begin_play(Some(subscriber.lag()));
     info!(stream = %grant.key(), "plays");
     limit_bandwidth(socket, &source);
     rt::scope(|scope| {

@@ -1,14 +1,17 @@
 //! Publishing by SRT.
 
-use super::session::{Settings, SrtEnd};
+use super::{
+    figures::figures,
+    session::{Settings, SrtEnd},
+};
 use crate::{
     auth::PublishGrant,
-    hub::{Figures, Registry, Role},
+    hub::{Registry, Role},
     protocol::{Session, ts_ingest::TsIngest},
 };
 use std::rc::Rc;
 use thalweg_runtime::{self as rt, WaitError};
-use thalweg_srt_io::{Batch, RecvError, Socket, Stats};
+use thalweg_srt_io::{Batch, RecvError, Socket};
 use tracing::info;
 
 /// Messages that are taken at once when they are due together.
@@ -68,30 +71,4 @@ fn recv_end(error: RecvError, settings: &Settings) -> SrtEnd {
         // The batch has room for the largest message that there can be.
         _ => SrtEnd::Broken,
     }
-}
-
-/// What the API shows of a connection.
-pub(super) fn figures(stats: &Stats) -> Figures {
-    #[expect(clippy::cast_precision_loss, reason = "figures for people; 2^53 packets are far")]
-    let count = |packets: u64| packets as f64;
-    let (total, now) = (&stats.total, &stats.now);
-    vec![
-        ("rtt_s", now.round_trip.as_secs_f64()),
-        ("link_bits_per_s", now.link_bits_per_s),
-        ("recv_packets", count(total.recv_packets)),
-        ("recv_unique_packets", count(total.recv_unique_packets)),
-        ("recv_loss_packets", count(total.recv_loss_packets)),
-        ("recv_dropped_packets", count(total.recv_dropped_packets)),
-        ("recv_latency_s", now.recv_latency.as_secs_f64()),
-        ("recv_buffer_s", now.recv_buffer_span.as_secs_f64()),
-        ("sent_packets", count(total.sent_packets)),
-        ("sent_unique_packets", count(total.sent_unique_packets)),
-        ("send_loss_packets", count(total.send_loss_packets)),
-        ("retransmitted_packets", count(total.retransmitted_packets)),
-        ("send_dropped_packets", count(total.send_dropped_packets)),
-        ("send_latency_s", now.send_latency.as_secs_f64()),
-        ("send_buffer_s", now.send_buffer_span.as_secs_f64()),
-        ("in_flight_packets", count(now.in_flight_packets)),
-        ("reorder_tolerance_packets", count(now.reorder_tolerance_packets)),
-    ]
 }

@@ -2,6 +2,7 @@
 
 mod admission;
 mod egress;
+mod figures;
 mod ingest;
 mod session;
 
