@@ -175,6 +175,7 @@ pub fn thalweg(settings: &[&str]) -> Command {
     for protocol in ["srt", "rtmp", "http"] {
         command.arg("--set").arg(format!("{protocol}.listen=[\"127.0.0.1:0\"]"));
     }
+    command.arg("--set").arg("webrtc.listen=\"127.0.0.1:0\"");
     for setting in settings {
         command.arg("--set").arg(setting);
     }

@@ -169,6 +169,7 @@ const SETTINGS: &[&str] = &[
     "srt.latency_ms=20",
     "rtmp.listen=[\"127.0.0.1:0\"]",
     "http.listen=[\"127.0.0.1:0\"]",
+    "webrtc.listen=\"127.0.0.1:0\"",
     "udp=[{listen=\"127.0.0.1:0\",stream=\"live/cam0\"}]",
     "limits.connections=0",
     "limits.connections_per_ip=0",

@@ -19,8 +19,8 @@ pub use crate::secret::{MASK, Secret};
 pub use fault::{ConfigError, Fault};
 pub use layer::Origin;
 pub use settings::{
-    Api, Config, DefaultMode, Http, Hub, Limits, Log, LogFormat, Play, Publish, Rtmp,
-    SecondPublisher, SilentPlayer, Srt, Timeouts, TsStart, UdpInput,
+    Api, Config, DefaultMode, Http, Hub, Limits, Log, LogFormat, Play, Publish, ReferenceB, Rtmp,
+    SecondPublisher, SilentPlayer, Srt, Timeouts, TsStart, UdpInput, WebRtc,
 };
 pub use value::Kind;
 

@@ -59,6 +59,7 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "rtmp", doc: "RTMP, to publish and to play." },
     Section { name: "http", doc: "HTTP: players, API and metrics, on the same addresses." },
     Section { name: "api", doc: "Who may use the API, the metrics and the details of the page." },
+    Section { name: "webrtc", doc: "WebRTC, to watch in a browser and to publish from one." },
     Section { name: "play", doc: "What players get." },
     Section { name: "publish", doc: "Who publishes, and what happens when they go." },
     Section { name: "hub", doc: "What is kept of each stream in memory." },
@@ -178,6 +179,26 @@ pub const KEYS: &[Key] = &[
         default: r#"["localhost", "127.0.0.1", "[::1]"]"#,
         doc: "Names by which browsers and programs on this machine call the gateway, with or without a port. The \
               address that a connection came to is always one. Requests with another `Host` do not count as local.",
+    },
+    Key {
+        path: "webrtc.listen",
+        kind: Kind::Address,
+        default: r#""[::]:8000""#,
+        doc: "UDP address of all media by WebRTC; offers come by HTTP. Empty turns it off.",
+    },
+    Key {
+        path: "webrtc.candidates",
+        kind: Kind::Ips,
+        default: "[]",
+        doc: "The IP addresses that browsers are told to send to, where that are not the machine's own: behind NAT, \
+              in a container. They are used with the port of `webrtc.listen`.",
+    },
+    Key {
+        path: "webrtc.reference_b",
+        kind: Kind::Choice(&["refuse", "keyframes"]),
+        default: r#""refuse""#,
+        doc: "What viewers get by WebRTC of a stream whose pictures refer to B pictures, which WebRTC cannot show \
+              in time: nothing, so that they play it in another way, or the random-access points alone.",
     },
     Key {
         path: "play.merge_window_ms",

@@ -3,7 +3,7 @@
 //! What each key means and which values it may have stands in [`schema`](super::schema); here is only where it goes.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::ParseIntError;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,6 +25,8 @@ pub struct Config {
     pub http: Http,
     /// API, metrics and page.
     pub api: Api,
+    /// WebRTC.
+    pub webrtc: WebRtc,
     /// What players get.
     pub play: Play,
     /// What publishers may do.
@@ -117,6 +119,28 @@ pub struct Api {
     pub metrics_streams_max: u32,
     /// Names of this server for local programs and pages.
     pub hosts: Vec<String>,
+}
+
+/// `[webrtc]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebRtc {
+    /// Where media comes and goes, if at all.
+    pub listen: Option<SocketAddr>,
+    /// What browsers are told instead of the machine's addresses.
+    pub candidates: Vec<IpAddr>,
+    /// What becomes of streams whose pictures refer to B pictures.
+    pub reference_b: ReferenceB,
+}
+
+/// What viewers get of a stream whose pictures refer to B pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReferenceB {
+    /// Nothing.
+    Refuse,
+    /// The random-access points.
+    Keyframes,
 }
 
 /// `[play]`

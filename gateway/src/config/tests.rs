@@ -54,6 +54,8 @@ fn every_key_goes_to_a_setting_of_its_own() {
             Kind::Addresses => "[\"127.0.0.1:0\"]".into(),
             Kind::Name => "\"admin\"".into(),
             Kind::Hosts => "[\"gw.example.com\"]".into(),
+            Kind::Address => "\"127.0.0.1:0\"".into(),
+            Kind::Ips => "[\"192.0.2.1\"]".into(),
             Kind::Ports => "{ 10090 = \"live/cam\" }".into(),
             Kind::Inputs => "[{ listen = \"127.0.0.1:5000\", stream = \"cam\" }]".into(),
         };

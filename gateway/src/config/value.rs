@@ -2,7 +2,7 @@
 //! expected instead.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use toml::de::{DeArray, DeTable, DeValue};
@@ -57,6 +57,10 @@ pub enum Kind {
     Stream,
     /// A list of IP addresses with ports.
     Addresses,
+    /// An IP address with a port; empty for none.
+    Address,
+    /// A list of IP addresses.
+    Ips,
     /// A list of host names or addresses, with or without ports.
     Hosts,
     /// A table from ports to streams.
@@ -126,6 +130,9 @@ impl Kind {
             (Self::Stream, DeValue::String(_)) => stream(value).map(Some),
             (Self::Addresses, DeValue::Array(list)) => addresses(list).map(Some),
             (Self::Hosts, DeValue::Array(list)) => hosts(list).map(Some),
+            (Self::Address, DeValue::String(text)) if text.is_empty() => Ok(None),
+            (Self::Address, DeValue::String(_)) => address(value).map(Some),
+            (Self::Ips, DeValue::Array(list)) => ips(list).map(Some),
             (Self::Ports, DeValue::Table(table)) => ports(table).map(Some),
             (Self::Inputs, DeValue::Array(list)) => inputs(list).map(Some),
             _ => Err(mismatch()),
@@ -142,6 +149,7 @@ impl Kind {
                 | Self::Path
                 | Self::LogFilter
                 | Self::Stream
+                | Self::Address
         )
     }
 }
@@ -180,6 +188,8 @@ impl fmt::Display for Kind {
             Self::Stream => f.write_str(STREAM),
             Self::Addresses => f.write_str(r#"a list of IP addresses with ports, such as ["0.0.0.0:1935", "[::]:1935"]"#),
             Self::Hosts => f.write_str(r#"a list of names or addresses, such as ["localhost", "gw.example.com:8080", "[::1]"]"#),
+            Self::Address => f.write_str(r#"an IP address with a port, such as "[::]:8000", or "" for none"#),
+            Self::Ips => f.write_str(r#"a list of IP addresses, such as ["192.0.2.1", "2001:db8::1"]"#),
             Self::Ports => f.write_str(r#"a table from ports to streams, such as { 10090 = "live/cam" }"#),
             Self::Inputs => f.write_str(r#"a list of tables such as { listen = "0.0.0.0:5000", stream = "live/cam" }"#),
         }
@@ -283,6 +293,25 @@ fn host(item: &Spanned<DeValue<'_>>) -> Checked<Value> {
         return Err(wrong(format!("`{text}` is not a host")));
     }
     Ok(Value::String(text.to_string()))
+}
+
+fn ips(list: &DeArray<'_>) -> Checked<Value> {
+    list.iter().map(ip).collect::<Checked<Vec<Value>>>().map(Value::Array)
+}
+
+fn ip(item: &Spanned<DeValue<'_>>) -> Checked<Value> {
+    let wrong = |what: String| Wrong {
+        span: item.span(),
+        what,
+        expected: r#"an IP address, such as "192.0.2.1""#.into(),
+    };
+    let DeValue::String(text) = item.get_ref() else {
+        return Err(wrong(format!("this is {}", describe(item.get_ref()))));
+    };
+    match text.parse::<IpAddr>() {
+        Ok(ip) => Ok(Value::String(ip.to_string())),
+        Err(_) => Err(wrong(format!("`{text}` is not an IP address"))),
+    }
 }
 
 /// What is expected for a stream.

@@ -5,6 +5,7 @@
 
 pub mod flv;
 pub mod fmp4;
+pub mod rtp;
 pub mod ts;
 
 use crate::media::{AccessUnit, MediaKind, Timestamp, TrackId, Tracks};

@@ -50,6 +50,12 @@ impl Response {
         Self { body, ..Self::new(StatusCode::OK) }.with(CONTENT_TYPE, media_type)
     }
 
+    /// Its status.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// The same with another status.
     #[must_use]
     pub fn with_status(self, status: StatusCode) -> Self {

@@ -292,10 +292,12 @@ impl Server {
         let answer = if method != Method::OPTIONS {
             Response::text(StatusCode::METHOD_NOT_ALLOWED, "this path has other methods")
         } else if route.is_public {
-            // Fetch Standard, "CORS-preflight fetch".
+            // Fetch Standard, "CORS-preflight fetch"; the star does not stand for `Authorization`.
             let answer = Response::new(StatusCode::NO_CONTENT);
             let answer = answer.with_value(ACCESS_CONTROL_ALLOW_METHODS, &allowed);
-            answer.with(ACCESS_CONTROL_ALLOW_HEADERS, "*").with(ACCESS_CONTROL_MAX_AGE, "86400")
+            answer
+                .with(ACCESS_CONTROL_ALLOW_HEADERS, "*, Authorization")
+                .with(ACCESS_CONTROL_MAX_AGE, "86400")
         } else {
             Response::new(StatusCode::NO_CONTENT)
         };

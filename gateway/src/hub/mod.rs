@@ -6,7 +6,8 @@
 //! random-access point, takes all that has come since its last turn, and skips to the newest random-access point when it was
 //! too slow and the ring has gone on.
 //!
-//! Nothing here suspends but [`Subscriber::recv`], [`Source::subscribe`], [`Registry::wait_for`] and the two `wait_changed`.
+//! Nothing here suspends but [`Subscriber::recv`], [`UnitReader::recv`], [`Source::subscribe`], [`Registry::wait_for`] and the two
+//! `wait_changed`.
 
 mod client;
 mod events;
@@ -21,6 +22,7 @@ mod subscriber;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod units;
 
 pub use client::{Client, ClientId, Clients, Figures, Role};
 pub use events::{Event, EventKind, Events};
@@ -30,3 +32,4 @@ pub use registry::{PublishError, Registry, Settings, SubscribeError};
 pub use ring::Bounds;
 pub use source::{FeedState, Original, Publisher, Source, SourceState};
 pub use subscriber::{Batch, Lag, LagProbe, PlayEnd, Start, Subscriber};
+pub use units::UnitReader;

@@ -20,7 +20,7 @@ use std::{
     rc::{Rc, Weak},
     time::{Duration, Instant},
 };
-use thalweg_runtime as rt;
+use thalweg_runtime::{self as rt, WaitError, sync::Cond};
 
 /// One live stream. It outlives its publisher by the grace time, so that the next one finds the players still there.
 pub struct Source {
@@ -32,6 +32,8 @@ pub struct Source {
     units: RefCell<Ring<AccessUnit>>,
     timeline: RefCell<Timeline>,
     feeds: RefCell<Vec<Weak<Feed>>>,
+    /// Units have come, or the end.
+    more: Cond,
     /// Which publisher is the present one: they count up. Those before it are not heard any more.
     publisher: Cell<u64>,
     state: Cell<SourceState>,
@@ -79,6 +81,7 @@ impl Source {
             units: RefCell::new(Ring::new(settings.bounds)),
             timeline: RefCell::default(),
             feeds: RefCell::default(),
+            more: Cond::new(),
             publisher: Cell::new(0),
             state: Cell::new(SourceState::Waiting),
             frames: Cell::new(0),
@@ -176,6 +179,16 @@ impl Source {
         rt::now() + window - Duration::from_nanos(u64::try_from(into).unwrap_or(0))
     }
 
+    /// Reads the ring of units; `f` must not suspend.
+    pub(super) fn with_units<R>(&self, f: impl FnOnce(&Ring<AccessUnit>) -> R) -> R {
+        f(&self.units.borrow())
+    }
+
+    /// Waits for a unit to come, or for the end.
+    pub(super) fn wait_units(&self) -> Result<(), WaitError> {
+        self.more.wait()
+    }
+
     pub(super) fn begin(self: &Rc<Self>) -> Publisher {
         let generation = self.publisher.get() + 1;
         self.publisher.set(generation);
@@ -208,6 +221,7 @@ impl Source {
         for feed in self.feeds.borrow().iter().filter_map(Weak::upgrade) {
             feed.end();
         }
+        self.more.broadcast();
     }
 
     fn find_feed(&self, key: FeedKey) -> Option<Rc<Feed>> {
@@ -358,6 +372,7 @@ impl Sink for Publisher {
             unit.random_access && (is_video || source.tracks.borrow().video().is_none());
         source.units.borrow_mut().push(unit, may_begin);
         source.distribute();
+        source.more.broadcast();
     }
 }
 

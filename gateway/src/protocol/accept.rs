@@ -51,7 +51,7 @@ pub fn serve<C, E>(
     protocol: &'static str,
     clients: &Clients,
     mut accept: impl FnMut() -> io::Result<(C, SocketAddr)>,
-    session: impl Fn(C, &Session) -> Result<(), E> + Clone + 'static,
+    session: impl FnOnce(C, &Session) -> Result<(), E> + Clone + 'static,
 ) -> io::Result<()>
 where
     C: 'static,
@@ -65,32 +65,43 @@ where
             continue;
         }
         let client = clients.enter(protocol, peer);
-        let peer = client.peer();
-        let span = info_span!("client", id = client.id.0, %peer);
-        let cause = Rc::default();
-        let begun = Session { client: Rc::clone(&client), refusal, cause };
+        let coroutine = rt::Builder::new().name(format!("{protocol} {}", client.peer()));
         let session = session.clone();
-        let run = move || run(connection, &begun, session);
-        let name = format!("{protocol} {peer}");
-        match rt::Builder::new().name(name).span(span).spawn(run) {
-            Ok(handle) => client.set_kick(move || handle.cancel()),
-            Err(error) => warn!(protocol, %peer, %error, "cannot serve"),
+        let session = move |begun: &Session| session(connection, begun);
+        if let Err(error) = spawn(coroutine, &client, refusal, session) {
+            warn!(protocol, %peer, %error, "cannot serve");
         }
     }
 }
 
+/// Serves a client by a coroutine of its own, whatever brought it here: in a span with its id, and with one line that
+/// tells how it ended. The client can be ended from outside.
+///
+/// # Errors
+///
+/// When there can be no more coroutines.
+pub fn spawn<E: fmt::Display + 'static>(
+    coroutine: rt::Builder,
+    client: &Rc<Client>,
+    refusal: Option<Refusal>,
+    session: impl FnOnce(&Session) -> Result<(), E> + 'static,
+) -> io::Result<()> {
+    // Of the connection that brought it there is another span.
+    let span = info_span!(parent: None, "client", id = client.id.0, peer = %client.peer());
+    let begun = Session { client: Rc::clone(client), refusal, cause: Rc::default() };
+    let handle = coroutine.span(span).spawn(move || run(&begun, session))?;
+    client.set_kick(move || handle.cancel());
+    Ok(())
+}
+
 /// One connection, and the one line that tells how it ended.
-fn run<C, E: fmt::Display>(
-    connection: C,
-    begun: &Session,
-    session: impl Fn(C, &Session) -> Result<(), E>,
-) {
+fn run<E: fmt::Display>(begun: &Session, session: impl FnOnce(&Session) -> Result<(), E>) {
     SESSION.set(Some(begun.clone()));
     debug!("accepted");
     if let Some(refusal) = begun.refusal {
         begun.client.note_refusal(None, refusal, None);
     }
-    let result = session(connection, begun);
+    let result = session(begun);
     let client = &begun.client;
     let seconds = rt::now().saturating_duration_since(client.since).as_secs_f64();
     let cause = begun.cause.take().unwrap_or_else(|| match &result {

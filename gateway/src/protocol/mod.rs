@@ -8,5 +8,6 @@ pub mod rtmp;
 pub mod srt;
 pub mod ts_ingest;
 pub mod udp;
+pub mod webrtc;
 
 pub use accept::Session;

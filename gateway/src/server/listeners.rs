@@ -8,12 +8,13 @@ use crate::{
     http,
     hub::Start,
     key::StreamKey,
-    protocol::{accept, http_live, rtmp, srt, udp},
+    protocol::{accept, http_live, rtmp, srt, udp, webrtc},
 };
 use std::{
     io::{self, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     rc::Rc,
+    time::Duration,
 };
 use thalweg_runtime::{
     self as rt, JoinHandle, WaitError,
@@ -30,6 +31,7 @@ pub(super) struct Listeners {
     rtmp: Vec<TcpListener>,
     http: Vec<TcpListener>,
     udp: Vec<(UdpSocket, StreamKey)>,
+    webrtc: Option<Rc<webrtc::Port>>,
 }
 
 /// A port of SRT.
@@ -40,6 +42,9 @@ struct SrtPort {
     /// It takes IPv4 too, though its address is one of IPv6.
     is_dual: bool,
 }
+
+/// A browser checks every few seconds whether we are there (RFC 7675 §5.1); one that did not for so long is gone.
+const WEBRTC_SILENCE: Duration = Duration::from_secs(20);
 
 /// The coroutines that accept.
 #[derive(Debug)]
@@ -61,7 +66,8 @@ impl Listeners {
             Ok((socket, input.stream.clone()))
         };
         let udp = config.udp.iter().map(input).collect::<io::Result<_>>()?;
-        Ok(Self { srt, rtmp, http, udp })
+        let webrtc = bind_webrtc(&config.webrtc)?;
+        Ok(Self { srt, rtmp, http, udp, webrtc })
     }
 
     /// Prints where to publish to and where to watch.
@@ -139,7 +145,14 @@ impl Listeners {
                 rtmp::serve(&listener, &gateway.clients, &gateway.registry, &settings)
             })?);
         }
-        let router = routes(gateway, &addresses);
+        let mut router = routes(gateway, &addresses);
+        if let Some(port) = self.webrtc {
+            let settings = webrtc_settings(gateway);
+            let served = Rc::clone(&port);
+            webrtc::WebRtc::new(port, &gateway.registry, &gateway.clients, settings)?
+                .route(&mut router);
+            coroutines.push(start("webrtc port", move || served.serve())?);
+        }
         let http = Rc::new(http::Server::new(router, http_settings(config)));
         for listener in self.http {
             let (gateway, http) = (Rc::clone(gateway), Rc::clone(&http));
@@ -211,6 +224,13 @@ fn bind_srt(gateway: &Gateway) -> io::Result<Vec<SrtPort>> {
         }
     }
     Ok(ports)
+}
+
+fn bind_webrtc(config: &config::WebRtc) -> io::Result<Option<Rc<webrtc::Port>>> {
+    let Some(address) = config.listen else { return Ok(None) };
+    let socket = UdpSocket::bind(address);
+    let socket = socket.map_err(|error| unusable("webrtc.listen", address, &error))?;
+    webrtc::Port::new(socket, config.candidates.clone()).map(Some)
 }
 
 fn listen(key: &str, addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
@@ -342,6 +362,20 @@ fn rtmp_settings(gateway: &Gateway) -> rtmp::Settings {
         silent_player: match config.rtmp.silent_player {
             config::SilentPlayer::Enhanced => Carriage::Enhanced,
             config::SilentPlayer::Legacy => Carriage::Legacy,
+        },
+    }
+}
+
+fn webrtc_settings(gateway: &Gateway) -> webrtc::Settings {
+    let config = &gateway.config;
+    webrtc::Settings {
+        gate: gateway.gate.clone(),
+        wait: config.play.wait,
+        connect: config.timeouts.handshake,
+        silence: WEBRTC_SILENCE,
+        reference_b: match config.webrtc.reference_b {
+            config::ReferenceB::Refuse => webrtc::ReferenceB::Refuse,
+            config::ReferenceB::Keyframes => webrtc::ReferenceB::Keyframes,
         },
     }
 }

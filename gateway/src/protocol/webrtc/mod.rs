@@ -1,0 +1,88 @@
+//! WebRTC: streams to browsers and from them, in less than a quarter of a second.
+//!
+//! `str0m` speaks ICE, DTLS, SRTP and RTCP and does no I/O; what it gets and when it is called is decided here. All peers
+//! share one UDP port. Each peer is one coroutine that owns its part of the stack, top to bottom; an offer comes by HTTP and
+//! is answered by whoever serves that connection. A source's units are taken apart once (`stage`), and its viewers share the
+//! payloads; what is done for each is SRTP.
+
+mod fragment;
+mod negotiate;
+mod outbox;
+mod playout;
+mod port;
+mod reorder;
+mod resource;
+mod stage;
+mod stun;
+mod viewer;
+mod whep;
+
+pub use port::Port;
+pub use stage::ReferenceB;
+
+use crate::{
+    auth::Gate,
+    http::Router,
+    hub::{Clients, Registry},
+};
+use negotiate::Identity;
+use resource::Sessions;
+use stage::Stages;
+use std::{io, rc::Rc, time::Duration};
+
+/// How WebRTC's peers are served.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Who may publish and play.
+    pub gate: Gate,
+    /// How long a viewer may wait for a stream that nobody publishes.
+    pub wait: Duration,
+    /// From the answer until a peer is connected.
+    pub connect: Duration,
+    /// How long a peer may be silent.
+    pub silence: Duration,
+    /// What becomes of streams whose pictures refer to B pictures.
+    pub reference_b: ReferenceB,
+}
+
+/// All that the sessions of WebRTC share.
+#[derive(Debug)]
+pub struct WebRtc {
+    port: Rc<Port>,
+    identity: Identity,
+    registry: Registry,
+    clients: Clients,
+    sessions: Sessions,
+    stages: Stages,
+    settings: Settings,
+}
+
+impl WebRtc {
+    /// On a port, which somebody has to serve.
+    ///
+    /// # Errors
+    ///
+    /// When no certificate can be made.
+    pub fn new(
+        port: Rc<Port>,
+        registry: &Registry,
+        clients: &Clients,
+        settings: Settings,
+    ) -> io::Result<Rc<Self>> {
+        let no_certificate = || io::Error::other("webrtc: no certificate can be made");
+        let identity = Identity::new().ok_or_else(no_certificate)?;
+        let (registry, clients) = (registry.clone(), clients.clone());
+        let (sessions, stages) = (Sessions::default(), Stages::new(settings.reference_b));
+        Ok(Rc::new(Self { port, identity, registry, clients, sessions, stages, settings }))
+    }
+
+    /// Adds the paths at which offers are answered.
+    pub fn route(self: &Rc<Self>, router: &mut Router) {
+        whep::route(router, self);
+    }
+
+    /// How many sessions there are.
+    pub fn sessions(&self) -> usize {
+        self.sessions.count()
+    }
+}

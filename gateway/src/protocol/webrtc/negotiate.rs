@@ -1,0 +1,250 @@
+//! From an offer to an answer (RFC 8829, RFC 9725 §4.2): what of the stream a viewer gets, and in which form.
+
+use super::stage::Stage;
+use crate::media::{Codec, CodecConfig};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use str0m::{
+    Candidate, IceCreds, Rtc, RtcConfig, RtcError,
+    change::SdpOffer,
+    config::DtlsCert,
+    crypto::CryptoProvider,
+    format::{self, PayloadParams},
+    media::{Direction, MediaKind, Mid, Pt},
+};
+use thalweg_runtime as rt;
+
+/// What all sessions of a gateway have in common.
+#[derive(Debug)]
+pub(super) struct Identity {
+    certificate: DtlsCert,
+    crypto: Arc<CryptoProvider>,
+}
+
+/// What was agreed with a viewer.
+pub(super) struct Viewing {
+    pub(super) rtc: Box<Rtc>,
+    pub(super) answer: String,
+    pub(super) credentials: IceCreds,
+    pub(super) video: Option<Outgoing>,
+    pub(super) audio: Option<Outgoing>,
+}
+
+/// One stream to a viewer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outgoing {
+    pub(super) mid: Mid,
+    pub(super) pt: Pt,
+}
+
+/// Why an offer was not taken.
+#[derive(Debug)]
+pub(super) enum OfferError {
+    /// It is no offer that we understand.
+    Malformed(String),
+    /// It asks for nothing that the stream has.
+    NotAcceptable(String),
+}
+
+/// More sections than this has no offer of a browser.
+const SECTIONS_MAX: usize = 32;
+
+/// More candidates than this has no machine.
+const CANDIDATES_MAX: usize = 256;
+
+/// How often a peer's figures are looked at.
+const STATS: Duration = Duration::from_secs(2);
+
+/// How many packets are kept to be sent again: a second and a half of 10 Mbit/s. They are shared with the other viewers.
+pub(super) const RESEND_PACKETS: usize = 1_500;
+
+impl Identity {
+    /// With a certificate of its own, which peers know by its fingerprint in the answer.
+    pub(super) fn new() -> Option<Self> {
+        let crypto = Arc::new(str0m::crypto::from_feature_flags());
+        let certificate = crypto.dtls_provider.generate_certificate()?;
+        Some(Self { certificate, crypto })
+    }
+
+    pub(super) fn config(&self, credentials: &IceCreds) -> RtcConfig {
+        RtcConfig::new()
+            .set_crypto_provider(Arc::clone(&self.crypto))
+            .set_dtls_cert(self.certificate.clone())
+            .set_ice_lite(true)
+            .set_local_ice_credentials(credentials.clone())
+            .set_stats_interval(Some(STATS))
+            .clear_codecs()
+    }
+}
+
+#[expect(
+    clippy::large_stack_frames,
+    reason = "sessions have stacks for it, which are trimmed later"
+)]
+/// Agrees with a viewer's offer on what of the stream it gets.
+pub(super) fn view(
+    identity: &Identity,
+    offer: &str,
+    candidates: &[SocketAddr],
+    stage: &Stage,
+) -> Result<Viewing, OfferError> {
+    let offer = parse(offer)?;
+    let credentials = credentials();
+    let video = stage.video();
+    let has_audio = stage.has_audio();
+    let mut config = identity.config(&credentials).set_rtp_mode(true);
+    config = match video.as_deref().map(CodecConfig::codec) {
+        Some(Codec::H264) => config.enable_h264(true),
+        Some(Codec::Hevc) => config.enable_h265(true),
+        Some(Codec::Vp8) => config.enable_vp8(true),
+        Some(Codec::Vp9) => config.enable_vp9(true),
+        Some(Codec::Av1) => config.enable_av1(true),
+        _ => config,
+    };
+    config = config.enable_opus(has_audio, false).set_send_buffer_video(RESEND_PACKETS);
+    let mut rtc = Box::new(config.build(rt::now()));
+    add_candidates(&mut rtc, candidates);
+    let answer = rtc.sdp_api().accept_offer(offer).map_err(|error| malformed(&error))?;
+    let answer = answer.to_sdp_string();
+    let (mut sees, mut hears) = (None, None);
+    for (mid, kind, direction) in sections(&rtc, &answer) {
+        let slot = if kind == MediaKind::Video { &mut sees } else { &mut hears };
+        if direction.is_sending() && slot.is_none() {
+            *slot = Some(mid);
+        }
+    }
+    let sees = sees.and_then(|mid| outgoing(&rtc, mid, |params| fits(params, video.as_deref())));
+    let hears = hears.and_then(|mid| {
+        outgoing(&rtc, mid, |params| Some(u8::from(is_opus(params))).filter(|&fit| fit > 0))
+    });
+    if let Some(video) = video.as_deref()
+        && sees.is_none()
+    {
+        let codec = video.codec();
+        let why = format!("the stream's pictures are {codec}, of which the offer takes none");
+        return Err(OfferError::NotAcceptable(why));
+    }
+    if sees.is_none() && hears.is_none() {
+        let why = "the offer takes nothing that the stream has".to_owned();
+        return Err(OfferError::NotAcceptable(why));
+    }
+    Ok(Viewing { rtc, answer, credentials, video: sees, audio: hears })
+}
+
+pub(super) fn parse(offer: &str) -> Result<SdpOffer, OfferError> {
+    let count = |prefix: &str| offer.lines().filter(|line| line.starts_with(prefix)).count();
+    if count("m=") > SECTIONS_MAX {
+        return Err(OfferError::Malformed(format!("it has more than {SECTIONS_MAX} m= sections")));
+    }
+    if count("a=candidate") > CANDIDATES_MAX {
+        return Err(OfferError::Malformed(format!("it has more than {CANDIDATES_MAX} candidates")));
+    }
+    SdpOffer::from_sdp_string(offer).map_err(|error| OfferError::Malformed(error.to_string()))
+}
+
+pub(super) fn malformed(error: &RtcError) -> OfferError {
+    OfferError::Malformed(error.to_string())
+}
+
+pub(super) fn add_candidates(rtc: &mut Rtc, candidates: &[SocketAddr]) {
+    for &address in candidates {
+        if let Ok(candidate) = Candidate::host(address, "udp") {
+            rtc.add_local_candidate(candidate);
+        }
+    }
+}
+
+/// The addresses as SDP writes them.
+pub(super) fn candidates_as_text(candidates: &[SocketAddr]) -> Vec<String> {
+    let text = |&address| Candidate::host(address, "udp").ok().map(|it| it.to_sdp_string());
+    candidates.iter().filter_map(text).collect()
+}
+
+/// The media sections of an answer. The stack tells of them only once the peer is connected.
+pub(super) fn sections(rtc: &Rtc, answer: &str) -> Vec<(Mid, MediaKind, Direction)> {
+    let mids = answer.lines().filter_map(|line| line.strip_prefix("a=mid:"));
+    let sections = mids.filter_map(|mid| {
+        let mid = Mid::from(mid.trim());
+        rtc.media(mid).map(|media| (mid, media.kind(), media.direction()))
+    });
+    sections.collect()
+}
+
+/// The payload type of the section that fits best.
+fn outgoing(rtc: &Rtc, mid: Mid, fit: impl Fn(&PayloadParams) -> Option<u8>) -> Option<Outgoing> {
+    let agreed = rtc.media(mid)?.remote_pts();
+    let params = rtc.codec_config().params().iter().filter(|params| agreed.contains(&params.pt()));
+    let best =
+        params.filter_map(|params| Some((fit(params)?, params.pt()))).max_by_key(|&(fit, _)| fit);
+    best.map(|(_, pt)| Outgoing { mid, pt })
+}
+
+fn is_opus(params: &PayloadParams) -> bool {
+    params.spec().codec == format::Codec::Opus
+}
+
+/// How well what is offered fits the stream, more is better; `None` for another codec.
+///
+/// Browsers decode every profile of H.264 whatever they offer, but for none of them is packetization mode 0 of use.
+fn fits(params: &PayloadParams, video: Option<&CodecConfig>) -> Option<u8> {
+    let spec = params.spec();
+    match (video?, spec.codec) {
+        (CodecConfig::H264(config), format::Codec::H264) => {
+            if spec.format.packetization_mode != Some(1) {
+                return None;
+            }
+            let offered = spec.format.profile_level_id.unwrap_or(0x42_0010) >> 16;
+            let profile = u32::from(config.profile());
+            Some(match offered {
+                offered if offered == profile => 4,
+                // High, Main, Baseline: the nearest below is what comes closest.
+                0x64 => 3,
+                0x4d => 2,
+                _ => 1,
+            })
+        }
+        (CodecConfig::Hevc(_), format::Codec::H265)
+        | (CodecConfig::Vp8(_), format::Codec::Vp8)
+        | (CodecConfig::Vp9(_), format::Codec::Vp9)
+        | (CodecConfig::Av1(_), format::Codec::Av1) => Some(1),
+        _ => None,
+    }
+}
+
+/// A name and a password for checks of ICE (RFC 8445 §5.3: at least 24 and 128 bits); nobody can guess the name either,
+/// which finds the peer.
+pub(super) fn credentials() -> IceCreds {
+    IceCreds { ufrag: random_text::<12>(), pass: random_text::<24>() }
+}
+
+/// Random bytes, as text of letters and digits.
+pub(super) fn random_text<const BYTES: usize>() -> String {
+    random_bytes::<BYTES>().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Random bytes.
+pub(super) fn random_bytes<const BYTES: usize>() -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    SystemRandom::new().fill(&mut bytes).expect("the system has random numbers");
+    bytes
+}
+
+impl fmt::Display for OfferError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(why) => write!(f, "the offer is wrong: {why}"),
+            Self::NotAcceptable(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for OfferError {}
+
+impl fmt::Debug for Viewing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Viewing")
+            .field("video", &self.video)
+            .field("audio", &self.audio)
+            .finish_non_exhaustive()
+    }
+}

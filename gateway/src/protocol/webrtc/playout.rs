@@ -1,0 +1,121 @@
+//! When a viewer gets what, and which times it is told: what was there before it came goes out faster than it plays, with
+//! times as much closer together, so that its last picture is shown now.
+
+use crate::media::{Span, Timestamp};
+use std::time::{Duration, Instant};
+
+/// So many times faster than it plays the GOP goes out at the beginning.
+const RATE: u32 = 4;
+
+/// One viewer's clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Playout {
+    /// Where the present straight began: when, at which time of the source, and at which of the viewer.
+    since: Instant,
+    from: Timestamp,
+    at: Span,
+    /// What was there before is still going out.
+    is_behind: bool,
+    /// The latest time of the viewer that was given.
+    latest: Span,
+}
+
+impl Playout {
+    /// Begins with what is due at `from` on the source's timeline, of which more has come already.
+    pub(super) const fn new(now: Instant, from: Timestamp) -> Self {
+        Self { since: now, from, at: Span::ZERO, is_behind: true, latest: Span::ZERO }
+    }
+
+    /// Goes on at another place of the source; the viewer's time goes on as the clock on the wall does.
+    pub(super) fn jump(&mut self, now: Instant, from: Timestamp) {
+        let passed = now.saturating_duration_since(self.since);
+        let at = (self.at + Span::from(passed)).max(self.latest + Span::from_ms(1));
+        *self = Self { since: now, from, at, is_behind: true, latest: self.latest };
+    }
+
+    /// Whether what was there before is still going out.
+    pub(super) const fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    /// When what is to be shown at `pts` may go out.
+    pub(super) fn due(&self, pts: Timestamp) -> Instant {
+        if self.is_behind { self.since + (pts - self.from).duration() / RATE } else { self.since }
+    }
+
+    /// The viewer's time of what is to be shown at `pts`.
+    pub(super) fn place(&mut self, pts: Timestamp) -> Span {
+        let into = (pts - self.from).ticks();
+        let into = if self.is_behind { into / i64::from(RATE) } else { into };
+        let at = self.at + Span::from_ticks(into);
+        self.latest = self.latest.max(at);
+        at
+    }
+
+    /// All that was there before `pts` has gone out: from here on times are the source's.
+    pub(super) fn catch_up(&mut self, now: Instant, pts: Timestamp) {
+        if self.is_behind {
+            let at = self.place(pts);
+            *self = Self { since: now, from: pts, at, is_behind: false, latest: self.latest };
+        }
+    }
+
+    /// When, on the wall, the viewer's time was `at`. It lies behind all that is sent, by the same for sound and pictures, as
+    /// a picture may be sent some frames before it is shown.
+    pub(super) fn wall(&self, at: Span) -> Instant {
+        const MARGIN: Duration = Duration::from_secs(1);
+        let since = self.since.checked_sub(MARGIN).unwrap_or(self.since);
+        let into = at - self.at;
+        if into < Span::ZERO {
+            since.checked_sub(into.abs().duration()).unwrap_or(since)
+        } else {
+            since + into.duration()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use thalweg_runtime as rt;
+
+    const fn ms(ms: i64) -> Timestamp {
+        Timestamp::from_ms(ms)
+    }
+
+    #[test]
+    fn what_was_there_goes_out_four_times_as_fast_and_ends_now() {
+        let now = rt::now();
+        let mut playout = Playout::new(now, ms(10_000));
+        assert_eq!(playout.due(ms(12_000)), now + Duration::from_millis(500));
+        assert_eq!(playout.place(ms(12_000)), Span::from_ms(500));
+        let later = now + Duration::from_millis(500);
+        playout.catch_up(later, ms(12_000));
+        assert!(!playout.is_behind());
+        assert_eq!(playout.place(ms(12_040)), Span::from_ms(540));
+        assert!(playout.due(ms(12_040)) <= later);
+    }
+
+    #[test]
+    fn a_jump_goes_on_where_the_wall_clock_is_and_never_back() {
+        let now = rt::now();
+        let mut playout = Playout::new(now, ms(0));
+        playout.catch_up(now, ms(0));
+        assert_eq!(playout.place(ms(1_000)), Span::from_ms(1_000));
+        playout.jump(now + Duration::from_millis(3_000), ms(2_000));
+        assert_eq!(playout.place(ms(2_000)), Span::from_ms(3_000));
+        playout.jump(now + Duration::from_millis(3_000), ms(2_000));
+        assert_eq!(playout.place(ms(2_000)), Span::from_ms(3_001));
+    }
+
+    #[test]
+    fn sound_and_pictures_have_one_wall_clock_and_it_lies_behind() {
+        let now = rt::now();
+        let mut playout = Playout::new(now, ms(0));
+        playout.catch_up(now, ms(0));
+        let picture = playout.place(ms(120));
+        assert!(playout.wall(picture) < now);
+        let sound = playout.place(ms(60));
+        assert_eq!(playout.wall(picture) - playout.wall(sound), Duration::from_millis(60));
+    }
+}

@@ -1,0 +1,327 @@
+//! What all viewers of one source share: its units as RTP payloads, in a ring.
+//!
+//! A stage exists while somebody watches. Its coroutine reads the source's units, takes each apart once and says that there
+//! is more; a viewer has a place in the ring, and a connection. Pictures that no browser may get are left out here: WebRTC
+//! has no time of decoding, so a picture that is shown before one that came earlier would hold up those after it.
+
+use super::reorder::{Reorder, Verdict};
+use crate::{
+    container::rtp::{Packetizer, Payload},
+    hub::{PlayEnd, Source, SourceState, Start, UnitReader},
+    key::StreamKey,
+    media::{AccessUnit, Codec, CodecConfig, MediaKind, Span, Timestamp, TrackId},
+};
+use std::{
+    cell::{Cell, RefCell},
+    collections::{HashMap, VecDeque},
+    io,
+    rc::{Rc, Weak},
+};
+use thalweg_runtime::{self as rt, JoinHandle, WaitError, sync::Cond};
+use tracing::{info, warn};
+
+/// What to do with streams whose pictures refer to B pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReferenceB {
+    /// Viewers are refused.
+    Refuse,
+    /// They get the pictures at which decoding may begin, and no others.
+    Keyframes,
+}
+
+/// One unit, taken apart.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) kind: MediaKind,
+    /// When it is to be shown or heard.
+    pub(super) pts: Timestamp,
+    /// A viewer may begin here.
+    pub(super) may_begin: bool,
+    pub(super) packets: Vec<Payload>,
+}
+
+/// The shared part of a source that is watched.
+#[derive(Debug)]
+pub(super) struct Stage {
+    source: Rc<Source>,
+    ring: RefCell<Pieces>,
+    /// Pieces have come, or the end.
+    pub(super) more: Cond,
+    video: RefCell<Option<Rc<CodecConfig>>>,
+    audio: Cell<Option<TrackId>>,
+    reorder: RefCell<Reorder>,
+    policy: ReferenceB,
+    has_ended: Cell<bool>,
+    /// Whether what the source has at the moment is in the ring.
+    is_filled: Cell<bool>,
+}
+
+/// A share in a stage; with the last of them its coroutine ends.
+#[derive(Debug)]
+pub(super) struct Share {
+    pub(super) stage: Rc<Stage>,
+    coroutine: JoinHandle<()>,
+}
+
+/// The stages, by stream.
+#[derive(Debug)]
+pub(super) struct Stages {
+    shares: RefCell<HashMap<StreamKey, Weak<Share>>>,
+    policy: ReferenceB,
+}
+
+#[derive(Debug, Default)]
+struct Pieces {
+    pieces: VecDeque<Rc<Piece>>,
+    first: u64,
+    mark: Option<u64>,
+    bytes: usize,
+}
+
+/// The most bytes of payload in one packet. With headers, extensions, SRTP's tag, UDP and IPv6 it stays below 1 280, which
+/// every link carries (RFC 8200 §5).
+const PAYLOAD_BYTES: usize = 1_150;
+
+/// The most that a ring holds, in bytes; as much as a GOP of 8 s at 16 Mbit/s.
+const RING_BYTES: usize = 16 << 20;
+
+/// The most that a ring holds, in time.
+const RING_SPAN: Span = Span::from_ms(20_000);
+
+impl Stages {
+    pub(super) fn new(policy: ReferenceB) -> Self {
+        Self { shares: RefCell::default(), policy }
+    }
+
+    /// The stage of this source, which the first who asks begins.
+    ///
+    /// # Suspends
+    ///
+    /// Until the GOP that is there has been taken apart.
+    pub(super) fn open(&self, source: &Rc<Source>) -> io::Result<Rc<Share>> {
+        let share = self.share(source)?;
+        while !share.stage.is_filled.get() && !share.stage.has_ended() {
+            share.stage.more.wait()?;
+        }
+        Ok(share)
+    }
+
+    fn share(&self, source: &Rc<Source>) -> io::Result<Rc<Share>> {
+        let known = self.shares.borrow().get(source.key()).and_then(Weak::upgrade);
+        if let Some(share) = known.filter(|share| Rc::ptr_eq(&share.stage.source, source)) {
+            return Ok(share);
+        }
+        let stage = Rc::new(Stage::new(source, self.policy));
+        let theirs = Rc::clone(&stage);
+        let coroutine = rt::Builder::new()
+            .name(format!("webrtc stage {}", source.key()))
+            .spawn(move || theirs.run())?;
+        let share = Rc::new(Share { stage, coroutine });
+        let mut shares = self.shares.borrow_mut();
+        shares.retain(|_, share| share.strong_count() > 0);
+        shares.insert(source.key().clone(), Rc::downgrade(&share));
+        Ok(share)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.coroutine.cancel();
+    }
+}
+
+impl Stage {
+    fn new(source: &Rc<Source>, policy: ReferenceB) -> Self {
+        Self {
+            source: Rc::clone(source),
+            ring: RefCell::default(),
+            more: Cond::new(),
+            video: RefCell::default(),
+            audio: Cell::new(None),
+            reorder: RefCell::default(),
+            policy,
+            has_ended: Cell::new(false),
+            is_filled: Cell::new(false),
+        }
+    }
+
+    /// The configuration of the pictures, once there were some.
+    pub(super) fn video(&self) -> Option<Rc<CodecConfig>> {
+        self.video.borrow().clone()
+    }
+
+    /// Whether there is sound that browsers can hear.
+    pub(super) fn has_audio(&self) -> bool {
+        self.source.tracks().iter().any(|track| track.codec == Codec::Opus)
+    }
+
+    /// What is known of the order of the pictures.
+    pub(super) fn verdict(&self) -> Verdict {
+        self.reorder.borrow().verdict()
+    }
+
+    /// Whether the source is over, or this stage is.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.get() || self.source.state() == SourceState::Ended
+    }
+
+    /// Where a viewer begins that comes now.
+    pub(super) fn newest_mark(&self) -> Option<u64> {
+        self.ring.borrow().mark
+    }
+
+    /// The number that the next piece will have.
+    pub(super) fn end(&self) -> u64 {
+        self.ring.borrow().end()
+    }
+
+    /// The piece of this number; `None` when it has left the ring or is still to come.
+    pub(super) fn piece(&self, number: u64) -> Option<Rc<Piece>> {
+        self.ring.borrow().piece(number)
+    }
+
+    /// Whether the piece of this number has left the ring.
+    pub(super) fn has_lost(&self, number: u64) -> bool {
+        number < self.ring.borrow().first
+    }
+
+    fn run(&self) {
+        let mut reader = self.source.read_units(Start::Gop);
+        let end = self.read(&mut reader);
+        self.has_ended.set(true);
+        self.more.broadcast();
+        if let PlayEnd::Wait(WaitError::TimedOut(error)) = end {
+            warn!(stream = %self.source.key(), %error, "the stage of a stream ended");
+        }
+    }
+
+    fn read(&self, reader: &mut UnitReader) -> PlayEnd {
+        let mut packetizer = Packetizer::new(PAYLOAD_BYTES);
+        let mut batch = Vec::new();
+        loop {
+            if reader.is_up_to_date() {
+                self.is_filled.set(true);
+                self.more.broadcast();
+            }
+            match reader.recv(&mut batch) {
+                Ok(has_jumped) => {
+                    if has_jumped {
+                        self.ring.borrow_mut().mark = None;
+                    }
+                }
+                Err(end) => return end,
+            }
+            for unit in batch.drain(..) {
+                self.take(&mut packetizer, &unit);
+            }
+            self.more.broadcast();
+        }
+    }
+
+    fn take(&self, packetizer: &mut Packetizer, unit: &AccessUnit) {
+        let kind = unit.config.codec().kind();
+        match kind {
+            MediaKind::Video => {
+                if !self.takes_picture(unit) {
+                    return;
+                }
+            }
+            MediaKind::Audio => {
+                // The first track that browsers know; the others are left out.
+                let is_known = unit.config.codec() == Codec::Opus;
+                let chosen = self.audio.get().unwrap_or(unit.track);
+                if !is_known || chosen != unit.track {
+                    return;
+                }
+                self.audio.set(Some(chosen));
+            }
+        }
+        let packets = packetizer.packetize(unit);
+        if packets.is_empty() {
+            return;
+        }
+        let has_video = self.source.tracks().video().is_some();
+        let may_begin = match kind {
+            MediaKind::Video => unit.random_access,
+            MediaKind::Audio => !has_video,
+        };
+        self.ring.borrow_mut().push(Piece { kind, pts: unit.pts, may_begin, packets });
+    }
+
+    /// Whether viewers get this picture.
+    fn takes_picture(&self, unit: &AccessUnit) -> bool {
+        let is_first = self.source.tracks().video().is_none_or(|track| track.id == unit.track);
+        if !is_first {
+            return false;
+        }
+        let is_known =
+            self.video.borrow().as_ref().is_some_and(|known| Rc::ptr_eq(known, &unit.config));
+        if !is_known {
+            *self.video.borrow_mut() = Some(Rc::clone(&unit.config));
+        }
+        let mut reorder = self.reorder.borrow_mut();
+        let before = reorder.verdict();
+        let is_shown = reorder.shows(unit);
+        let now = reorder.verdict();
+        if now != before {
+            tell(self.source.key(), now);
+        }
+        match (now, self.policy) {
+            (Verdict::ReferenceB, ReferenceB::Keyframes) => unit.random_access,
+            _ => is_shown,
+        }
+    }
+}
+
+fn tell(stream: &StreamKey, verdict: Verdict) {
+    match verdict {
+        Verdict::InOrder => {}
+        Verdict::DisposableB => {
+            info!(%stream, "B pictures are left out for WebRTC; encoder setting: no B frames (x264: bframes=0)");
+        }
+        Verdict::ReferenceB => warn!(
+            %stream,
+            "pictures refer to B pictures, which WebRTC cannot show in time; encoder setting: no B frames (x264: \
+             bframes=0, or b-pyramid=none)"
+        ),
+    }
+}
+
+impl Pieces {
+    fn end(&self) -> u64 {
+        self.first + self.pieces.len() as u64
+    }
+
+    fn piece(&self, number: u64) -> Option<Rc<Piece>> {
+        let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        self.pieces.get(at).cloned()
+    }
+
+    fn push(&mut self, piece: Piece) {
+        if piece.may_begin {
+            self.mark = Some(self.end());
+        }
+        self.bytes += piece.len_bytes();
+        self.pieces.push_back(Rc::new(piece));
+        while self.pieces.len() > 1 && self.is_over() {
+            let Some(oldest) = self.pieces.pop_front() else { return };
+            self.bytes = self.bytes.saturating_sub(oldest.len_bytes());
+            self.first += 1;
+            self.mark = self.mark.filter(|&mark| mark >= self.first);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let span = match (self.pieces.front(), self.pieces.back()) {
+            (Some(oldest), Some(newest)) => newest.pts - oldest.pts,
+            _ => Span::ZERO,
+        };
+        self.bytes > RING_BYTES || span > RING_SPAN
+    }
+}
+
+impl Piece {
+    fn len_bytes(&self) -> usize {
+        self.packets.iter().map(|packet| packet.len()).sum::<usize>() + size_of::<Self>()
+    }
+}
