@@ -9,13 +9,13 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use thalweg_runtime as rt;
-use thalweg_runtime::net::NetFd;
 
 use super::body::{Body, BodyState};
 use super::conn::Conn;
 use super::request::Request;
 use super::response::Response;
 use super::server::Peer;
+use super::stream::Watch;
 
 /// A request that waits for its answer.
 pub struct Exchange<'c, 's> {
@@ -306,10 +306,10 @@ pub struct TakenOver<'a, 's> {
 const PIECES: usize = 128;
 
 impl TakenOver<'_, '_> {
-    /// The socket, to wait until the client sends something or goes away. `None` where there is none.
+    /// What tells, while somebody writes, that the client has sent something or gone away. `None` where nothing does.
     #[must_use]
-    pub fn net_fd(&self) -> Option<&NetFd> {
-        self.conn.stream().net_fd()
+    pub fn watch(&self) -> Option<Box<dyn Watch>> {
+        self.conn.stream().watch()
     }
 }
 
@@ -420,6 +420,6 @@ impl fmt::Debug for Chunked<'_, '_> {
 
 impl fmt::Debug for TakenOver<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TakenOver").field("net_fd", &self.net_fd()).finish_non_exhaustive()
+        f.debug_struct("TakenOver").field("is_chunked", &self.is_chunked).finish_non_exhaustive()
     }
 }

@@ -28,7 +28,7 @@ pub use request::{BadRequest, Request};
 pub use response::Response;
 pub use router::{Handler, Router};
 pub use server::{Cause, Ended, Peer, Server, Settings};
-pub use stream::Stream;
+pub use stream::{Heard, Stream, Watch};
 pub use target::Target;
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     auth::{Action, Gate, Refused},
     container::{Select, flv::FlvMux, fmp4::Fmp4, ts::TsMux},
-    http::{Exchange, Response, Router, TakenOver},
+    http::{Exchange, Heard, Response, Router, TakenOver},
     hub::{Format, PlayEnd, Registry, Role, Start, SubscribeError, Subscriber},
     key::StreamKey,
 };
@@ -19,17 +19,8 @@ use http::{
     StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE},
 };
-use nix::sys::socket::{MsgFlags, recv};
-use std::{
-    io,
-    os::fd::{AsRawFd, BorrowedFd},
-    time::Duration,
-};
-use thalweg_runtime::{
-    self as rt, JoinError,
-    net::{Interest, NetFd},
-    select,
-};
+use std::{io, time::Duration};
+use thalweg_runtime::{self as rt, JoinError, select};
 use tracing::{info, warn};
 
 /// How players over HTTP are served.
@@ -169,7 +160,7 @@ fn write_while_watched<M: Media>(
     session: &Session,
     stall: Duration,
 ) -> Result<(), PlayError> {
-    let Some(fd) = connection.net_fd().cloned() else {
+    let Some(watch) = connection.watch() else {
         return write_stream(&mut subscriber, M::admit(), connection, &session.client, stall);
     };
     rt::scope(|scope| {
@@ -178,7 +169,11 @@ fn write_while_watched<M: Media>(
         });
         loop {
             let ended = select! {
-                readable = fd.becoming_readable() => readable.map_or(Some(Watched::Left), |()| look(&fd)),
+                readable = watch.net_fd().becoming_readable() => match readable.map(|()| watch.look()) {
+                    Ok(Heard::Nothing) => None,
+                    Ok(Heard::Data) => Some(Watched::Talks),
+                    Ok(Heard::End) | Err(_) => Some(Watched::Left),
+                },
                 ended = writer.ending() => Some(Watched::Ended(ended)),
             };
             match ended {
@@ -203,19 +198,6 @@ enum Watched {
     Talks,
     /// Writing has ended.
     Ended(Result<Result<(), PlayError>, JoinError>),
-}
-
-/// What there is to read; `None` when it was nothing.
-fn look(fd: &NetFd) -> Option<Watched> {
-    let mut byte = [0];
-    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-    let peek = |fd: BorrowedFd<'_>| Ok(recv(fd.as_raw_fd(), &mut byte, flags)?);
-    match fd.try_io(Interest::Readable, peek) {
-        Ok(0) => Some(Watched::Left),
-        Ok(_) => Some(Watched::Talks),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-        Err(_) => Some(Watched::Left),
-    }
 }
 
 /// A writer that panicked has been logged by the runtime; its player's session ends like any other.
