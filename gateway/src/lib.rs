@@ -13,3 +13,4 @@ pub mod media;
 pub mod protocol;
 pub mod secret;
 pub mod server;
+pub mod tls;

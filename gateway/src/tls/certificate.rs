@@ -92,15 +92,19 @@ impl Pair {
     pub(super) fn read(&self, provider: &CryptoProvider) -> Result<Presentable, CertificateError> {
         let text = read(&self.certificate)?;
         let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
-        let chain =
-            chain.and_then(|chain| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) });
+        let chain = chain.and_then(|chain| {
+            if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) }
+        });
         let (path, wanted) = (&self.certificate, "a certificate");
-        let chain = chain
-            .map_err(|error| CertificateError::Pem { path: path.clone(), wanted, error })?;
+        let chain =
+            chain.map_err(|error| CertificateError::Pem { path: path.clone(), wanted, error })?;
         let text = if self.key == self.certificate { text } else { read(&self.key)? };
         let (path, wanted) = (&self.key, "a private key");
-        let key = PrivateKeyDer::from_pem_slice(&text)
-            .map_err(|error| CertificateError::Pem { path: path.clone(), wanted, error })?;
+        let key = PrivateKeyDer::from_pem_slice(&text).map_err(|error| CertificateError::Pem {
+            path: path.clone(),
+            wanted,
+            error,
+        })?;
         self.join(chain, key, provider)
     }
 

@@ -31,8 +31,7 @@ pub(super) fn make(
         Ok((params.self_signed(&key)?, key.serialize_der()))
     })();
     let (certificate, key) = made.map_err(CertificateError::Unmade)?;
-    let unusable =
-        |error| CertificateError::Unusable { path: NAME.into(), error };
+    let unusable = |error| CertificateError::Unusable { path: NAME.into(), error };
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key));
     let der = certificate.der().clone();
     let bad = rustls::CertificateError::BadEncoding;

@@ -12,7 +12,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::ServerName;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, ServerConnection};
+use rustls::{Connection, ServerConfig, ServerConnection};
 use thalweg_runtime::net::TcpStream;
 
 use super::certificate::{CertificateError, Pair, Presentable};
@@ -140,7 +140,8 @@ impl Certificates {
         for certificate in &read {
             let is_known = before.certificates.iter().any(|known| known.is_same(certificate));
             if !is_known && certificate.validity.not_after < now {
-                let (path, since) = (certificate.name.clone().into(), certificate.validity.not_after);
+                let (path, since) =
+                    (certificate.name.clone().into(), certificate.validity.not_after);
                 return Err(CertificateError::Expired { path, since });
             }
         }
@@ -164,10 +165,9 @@ impl Certificates {
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         match &*self.shared.source.borrow() {
-            Source::Files(pairs) => pairs
-                .iter()
-                .flat_map(|pair| [pair.certificate.clone(), pair.key.clone()])
-                .collect(),
+            Source::Files(pairs) => {
+                pairs.iter().flat_map(|pair| [pair.certificate.clone(), pair.key.clone()]).collect()
+            }
             Source::SelfSigned(_) => Vec::new(),
         }
     }
@@ -178,6 +178,13 @@ impl Certificates {
         let current = self.shared.current.borrow();
         let shown = current.certificates.iter();
         shown.map(|certificate| (certificate.name.clone(), certificate.validity)).collect()
+    }
+
+    /// The certificates themselves, each without those that lead to its authority.
+    #[cfg(test)]
+    pub(super) fn presented(&self) -> Vec<rustls::pki_types::CertificateDer<'static>> {
+        let current = self.shared.current.borrow();
+        current.certificates.iter().flat_map(|one| one.key.cert.first().cloned()).collect()
     }
 
     /// The certificates that have expired or are about to, and how long it is until that may change.
@@ -212,6 +219,12 @@ impl Acceptor {
     /// `InvalidData` when the peer speaks no TLS or none that we do; `UnexpectedEof` when it leaves; what the socket
     /// reports.
     pub fn accept(&self, socket: TcpStream) -> io::Result<Stream> {
+        Stream::open(socket, self.session()?)
+    }
+
+    /// Boxed: the frame that makes it is gone before the handshake begins.
+    #[expect(clippy::large_stack_frames, reason = "a session passes through it by value")]
+    fn session(&self) -> io::Result<Box<Connection>> {
         let config = {
             let current = self.certificates.shared.current.borrow();
             match self.protocol {
@@ -220,7 +233,7 @@ impl Acceptor {
             }
         };
         let session = ServerConnection::new(config).map_err(io::Error::other)?;
-        Stream::open(socket, session.into())
+        Ok(Box::new(session.into()))
     }
 }
 

@@ -31,7 +31,7 @@ pub struct Stream {
 
 struct Shared {
     socket: TcpStream,
-    session: RefCell<Connection>,
+    session: RefCell<Box<Connection>>,
 }
 
 /// What [`Stream::look`] found.
@@ -56,7 +56,7 @@ impl Stream {
     ///
     /// `InvalidData` when the peer speaks no TLS or none that we do; `UnexpectedEof` when it leaves; what the socket
     /// reports. The peer has been told where TLS has a word for it.
-    pub(super) fn open(socket: TcpStream, session: Connection) -> io::Result<Self> {
+    pub(super) fn open(socket: TcpStream, session: Box<Connection>) -> io::Result<Self> {
         let stream = Self { shared: Rc::new(Shared { socket, session: RefCell::new(session) }) };
         loop {
             stream.shared.drain()?;
@@ -134,9 +134,10 @@ impl Stream {
 impl Shared {
     /// Takes in what has come, at least something or the end: how many bytes of TLS that were.
     fn receive(&self) -> io::Result<usize> {
-        let count = self.socket.net_fd().io(Interest::Readable, |fd| {
-            self.session.borrow_mut().read_tls(&mut Bare(fd))
-        })?;
+        let count = self
+            .socket
+            .net_fd()
+            .io(Interest::Readable, |fd| self.session.borrow_mut().read_tls(&mut Bare(fd)))?;
         let processed = self.session.borrow_mut().process_new_packets();
         if let Err(error) = processed {
             // The connection ends with this, whether the alert gets through or not.

@@ -67,7 +67,8 @@ impl<'a> Reader<'a> {
         } else {
             // The long form; more than four bytes of length is no certificate.
             let count = usize::from(first & 0x7f);
-            let (bytes, after) = rest.split_at_checked(count).filter(|_| (1..=4).contains(&count))?;
+            let (bytes, after) =
+                rest.split_at_checked(count).filter(|_| (1..=4).contains(&count))?;
             rest = after;
             bytes.iter().fold(0, |len, &byte| len << 8 | usize::from(byte))
         };

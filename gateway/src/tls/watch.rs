@@ -47,7 +47,10 @@ impl Watch {
                     | AddWatchFlags::IN_CREATE
                     | AddWatchFlags::IN_ONLYDIR;
                 inotify.add_watch(folder, changes).map_err(|error| {
-                    io::Error::new(io::Error::from(error).kind(), format!("{}: {error}", folder.display()))
+                    io::Error::new(
+                        io::Error::from(error).kind(),
+                        format!("{}: {error}", folder.display()),
+                    )
                 })?;
             }
             Ok(inotify.into())
