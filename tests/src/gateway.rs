@@ -67,7 +67,8 @@ impl Gateway {
             srt = srt.or_else(|| address(&line, "srt://"));
             rtmp = rtmp.or_else(|| address(&line, "rtmp://"));
             http = http.or_else(|| address(&line, "http://"));
-            if let (Some(srt), Some(rtmp), Some(http)) = (srt, rtmp, http) {
+            // The addresses end with an empty line.
+            if let (Some(srt), Some(rtmp), Some(http), "") = (srt, rtmp, http, &*line) {
                 return Self { child, srt, rtmp, http, announced, log };
             }
         }
@@ -80,6 +81,18 @@ impl Gateway {
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Where it listens for `rtmps` or `https`.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    #[must_use]
+    pub fn secure(&self, scheme: &str) -> SocketAddr {
+        let scheme = format!("{scheme}://");
+        let found = self.announced.lines().find_map(|line| address(line, &scheme));
+        found.unwrap_or_else(|| panic!("no {scheme} in\n{}", self.announced))
     }
 
     /// Its process.

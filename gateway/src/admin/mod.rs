@@ -75,6 +75,10 @@ pub struct Addresses {
     pub rtmp: Vec<SocketAddr>,
     /// For HTTP.
     pub http: Vec<SocketAddr>,
+    /// For RTMP over TLS.
+    pub rtmps: Vec<SocketAddr>,
+    /// For HTTP over TLS.
+    pub https: Vec<SocketAddr>,
 }
 
 /// What tells this process from others, and from itself after a restart.

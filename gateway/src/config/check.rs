@@ -17,6 +17,7 @@ pub(super) fn contradictions(config: &Config, leaves: &Leaves<'_>, faults: &mut 
     check.ring_over_memory(faults);
     check.window_over_ring(faults);
     check.half_a_credential(faults);
+    check.tls_without_certificate(faults);
 }
 
 struct Check<'a> {
@@ -59,12 +60,14 @@ impl<'a> Check<'a> {
     }
 
     fn places(&self) -> Vec<Place<'a>> {
-        let Config { srt, rtmp, http, udp, .. } = self.config;
+        let Config { srt, rtmp, http, https, rtmps, udp, .. } = self.config;
         let mut places = Vec::new();
         for (path, is_udp, addresses) in [
             ("srt.listen", true, &srt.listen),
             ("rtmp.listen", false, &rtmp.listen),
             ("http.listen", false, &http.listen),
+            ("https.listen", false, &https.listen),
+            ("rtmps.listen", false, &rtmps.listen),
         ] {
             let leaf = self.leaf(path);
             places.extend(
@@ -101,6 +104,37 @@ impl<'a> Check<'a> {
             let hint = "the ports are opened on the IP addresses of `srt.listen`, and it has none";
             let what = "`srt.ports` needs an address in `srt.listen`".into();
             faults.push(leaf.layer.fault(leaf.value.span(), what, Some(hint.into())));
+        }
+    }
+
+    fn tls_without_certificate(&self, faults: &mut Vec<Fault>) {
+        let Config { tls, https, rtmps, .. } = self.config;
+        if tls.certificate.is_none() && !tls.self_signed {
+            for (path, addresses) in
+                [("https.listen", &https.listen), ("rtmps.listen", &rtmps.listen)]
+            {
+                if !addresses.is_empty() {
+                    let leaf = self.leaf(path);
+                    let what = format!("`{path}` needs a certificate");
+                    let hint =
+                        "set `tls.certificate`, or `tls.self_signed = true` to try things out";
+                    faults.push(leaf.layer.fault(leaf.value.span(), what, Some(hint.into())));
+                }
+            }
+            for (path, is_set) in
+                [("tls.key", tls.key.is_some()), ("tls.more", !tls.more.is_empty())]
+            {
+                if is_set {
+                    let leaf = self.leaf(path);
+                    let what = format!("`{path}` is set, `tls.certificate` is not");
+                    faults.push(leaf.layer.fault(leaf.value.span(), what, None));
+                }
+            }
+        }
+        if tls.certificate.is_some() && tls.self_signed {
+            let leaf = self.later_of("tls.self_signed", "tls.certificate");
+            let what = "`tls.self_signed` and `tls.certificate` exclude each other".into();
+            faults.push(leaf.layer.fault(leaf.value.span(), what, None));
         }
     }
 

@@ -19,8 +19,9 @@ pub use crate::secret::{MASK, Secret};
 pub use fault::{ConfigError, Fault};
 pub use layer::Origin;
 pub use settings::{
-    Api, Config, DefaultMode, Http, Hub, Limits, Log, LogFormat, Play, Publish, ReferenceB, Rtmp,
-    SecondPublisher, SilentPlayer, Srt, Timeouts, TsStart, UdpInput, WebRtc,
+    Api, CertificateFiles, Config, DefaultMode, Http, Https, Hub, Limits, Log, LogFormat, Play,
+    Publish, ReferenceB, Rtmp, Rtmps, SecondPublisher, SilentPlayer, Srt, Timeouts, Tls, TsStart,
+    UdpInput, WebRtc,
 };
 pub use value::Kind;
 

@@ -60,6 +60,12 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "http", doc: "HTTP: players, API and metrics, on the same addresses." },
     Section { name: "api", doc: "Who may use the API, the metrics and the details of the page." },
     Section { name: "webrtc", doc: "WebRTC, to watch in a browser and to publish from one." },
+    Section { name: "https", doc: "HTTPS: what `[http]` serves, encrypted." },
+    Section { name: "rtmps", doc: "RTMPS: what `[rtmp]` serves, encrypted." },
+    Section {
+        name: "tls",
+        doc: "Certificates for `https` and `rtmps`. Their files are read again when they change, and at SIGHUP.",
+    },
     Section { name: "play", doc: "What players get." },
     Section { name: "publish", doc: "Who publishes, and what happens when they go." },
     Section { name: "hub", doc: "What is kept of each stream in memory." },
@@ -199,6 +205,46 @@ pub const KEYS: &[Key] = &[
         default: r#""refuse""#,
         doc: "What viewers get by WebRTC of a stream whose pictures refer to B pictures, which WebRTC cannot show \
               in time: nothing, so that they play it in another way, or the random-access points alone.",
+    },
+    Key {
+        path: "https.listen",
+        kind: Kind::Addresses,
+        default: "[]",
+        doc: "TCP addresses to listen on for HTTPS, such as `[\"0.0.0.0:8443\"]`; an empty list turns it off. It needs \
+              a certificate: see `[tls]`.",
+    },
+    Key {
+        path: "rtmps.listen",
+        kind: Kind::Addresses,
+        default: "[]",
+        doc: "TCP addresses to listen on for RTMPS, such as `[\"0.0.0.0:1936\"]`; an empty list turns it off. It needs \
+              a certificate: see `[tls]`.",
+    },
+    Key {
+        path: "tls.certificate",
+        kind: Kind::Path,
+        default: r#""""#,
+        doc: "A PEM file with the certificate, followed by those that lead to its authority (`fullchain.pem`).",
+    },
+    Key {
+        path: "tls.key",
+        kind: Kind::Path,
+        default: r#""""#,
+        doc: "A PEM file with the certificate's key. Empty when it stands in the certificate's file.",
+    },
+    Key {
+        path: "tls.more",
+        kind: Kind::Certificates,
+        default: "[]",
+        doc: "Certificates for further names: `[{ certificate = \"b.pem\", key = \"b.key\" }]`. A client gets the first \
+              that is for the name it asks for, or else that of `tls.certificate`.",
+    },
+    Key {
+        path: "tls.self_signed",
+        kind: Kind::Boolean,
+        default: "false",
+        doc: "Makes a certificate of our own at each start, to try things out without one: no client trusts it. Not \
+              beside `tls.certificate`.",
     },
     Key {
         path: "play.merge_window_ms",

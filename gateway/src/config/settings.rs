@@ -2,6 +2,11 @@
 //!
 //! What each key means and which values it may have stands in [`schema`](super::schema); here is only where it goes.
 
+#![expect(
+    clippy::large_stack_frames,
+    reason = "what serde generates for the whole: a dozen kilobytes, once for each configuration that is read"
+)]
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::ParseIntError;
@@ -27,6 +32,12 @@ pub struct Config {
     pub api: Api,
     /// WebRTC.
     pub webrtc: WebRtc,
+    /// HTTPS.
+    pub https: Https,
+    /// RTMPS.
+    pub rtmps: Rtmps,
+    /// Certificates.
+    pub tls: Tls,
     /// What players get.
     pub play: Play,
     /// What publishers may do.
@@ -141,6 +152,46 @@ pub enum ReferenceB {
     Refuse,
     /// The random-access points.
     Keyframes,
+}
+
+/// `[https]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Https {
+    /// Where to listen; not at all when empty.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// `[rtmps]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rtmps {
+    /// Where to listen; not at all when empty.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The file of the certificate.
+    pub certificate: Option<PathBuf>,
+    /// The file of its key, when that is another.
+    pub key: Option<PathBuf>,
+    /// Certificates for further names.
+    pub more: Vec<CertificateFiles>,
+    /// Whether one of our own is made.
+    pub self_signed: bool,
+}
+
+/// A certificate and its key, in PEM files.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateFiles {
+    /// The file of the certificate.
+    pub certificate: PathBuf,
+    /// The file of its key, when that is another.
+    pub key: Option<PathBuf>,
 }
 
 /// `[play]`

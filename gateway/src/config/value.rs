@@ -67,6 +67,8 @@ pub enum Kind {
     Ports,
     /// A list of tables with an address and a stream each.
     Inputs,
+    /// A list of tables with the paths of a certificate and of its key.
+    Certificates,
 }
 
 /// What is wrong with a value, and where.
@@ -135,6 +137,7 @@ impl Kind {
             (Self::Ips, DeValue::Array(list)) => ips(list).map(Some),
             (Self::Ports, DeValue::Table(table)) => ports(table).map(Some),
             (Self::Inputs, DeValue::Array(list)) => inputs(list).map(Some),
+            (Self::Certificates, DeValue::Array(list)) => certificates(list).map(Some),
             _ => Err(mismatch()),
         }
     }
@@ -191,6 +194,7 @@ impl fmt::Display for Kind {
             Self::Address => f.write_str(r#"an IP address with a port, such as "[::]:8000", or "" for none"#),
             Self::Ips => f.write_str(r#"a list of IP addresses, such as ["192.0.2.1", "2001:db8::1"]"#),
             Self::Ports => f.write_str(r#"a table from ports to streams, such as { 10090 = "live/cam" }"#),
+            Self::Certificates => f.write_str(r#"a list of tables such as { certificate = "b.pem", key = "b.key" }"#),
             Self::Inputs => f.write_str(r#"a list of tables such as { listen = "0.0.0.0:5000", stream = "live/cam" }"#),
         }
     }
@@ -342,6 +346,34 @@ fn ports(table: &DeTable<'_>) -> Checked<Value> {
 
 fn inputs(list: &DeArray<'_>) -> Checked<Value> {
     list.iter().map(input).collect::<Checked<Vec<Value>>>().map(Value::Array)
+}
+
+fn certificates(list: &DeArray<'_>) -> Checked<Value> {
+    list.iter().map(certificate).collect::<Checked<Vec<Value>>>().map(Value::Array)
+}
+
+fn certificate(item: &Spanned<DeValue<'_>>) -> Checked<Value> {
+    let wrong =
+        |span, what| Wrong { span, what, expected: "the keys `certificate` and `key`".into() };
+    let DeValue::Table(table) = item.get_ref() else {
+        return Err(wrong(item.span(), format!("this is {}", describe(item.get_ref()))));
+    };
+    let mut checked = Table::new();
+    for (key, value) in table {
+        match (&**key.get_ref(), value.get_ref()) {
+            (name @ ("certificate" | "key"), DeValue::String(path)) if !path.is_empty() => {
+                checked.insert(name.to_owned(), Value::String(path.to_string()));
+            }
+            (name @ ("certificate" | "key"), _) => {
+                return Err(wrong(value.span(), format!("`{name}` is no path")));
+            }
+            (other, _) => return Err(wrong(key.span(), format!("there is no key `{other}` here"))),
+        }
+    }
+    if !checked.contains_key("certificate") {
+        return Err(wrong(item.span(), "`certificate` is missing".into()));
+    }
+    Ok(Value::Table(checked))
 }
 
 /// The keys of a table in a list of inputs.

@@ -1,14 +1,15 @@
 //! The sockets that the gateway listens on, and the coroutines that accept.
 
-use super::{Gateway, limits::most};
+use super::{Gateway, limits::most, secure::Cover};
 use crate::{
     admin::{self, AccessSettings, Addresses, Admin, Credential},
     config::{self, Config, InForce},
     container::flv::Carriage,
-    http,
+    http::{self, Cause},
     hub::Start,
     key::StreamKey,
     protocol::{accept, http_live, rtmp, srt, udp, webrtc},
+    tls,
 };
 use std::{
     io::{self, Write},
@@ -30,6 +31,8 @@ pub(super) struct Listeners {
     srt: Vec<SrtPort>,
     rtmp: Vec<TcpListener>,
     http: Vec<TcpListener>,
+    rtmps: Vec<TcpListener>,
+    https: Vec<TcpListener>,
     udp: Vec<(UdpSocket, StreamKey)>,
     webrtc: Option<Rc<webrtc::Port>>,
 }
@@ -60,6 +63,8 @@ impl Listeners {
         let srt = bind_srt(gateway)?;
         let rtmp = listen("rtmp.listen", &config.rtmp.listen)?;
         let http = listen("http.listen", &config.http.listen)?;
+        let rtmps = listen("rtmps.listen", &config.rtmps.listen)?;
+        let https = listen("https.listen", &config.https.listen)?;
         let input = |input: &config::UdpInput| {
             let socket = UdpSocket::bind(input.listen);
             let socket = socket.map_err(|error| unusable("udp", input.listen, &error))?;
@@ -67,7 +72,7 @@ impl Listeners {
         };
         let udp = config.udp.iter().map(input).collect::<io::Result<_>>()?;
         let webrtc = bind_webrtc(&config.webrtc)?;
-        Ok(Self { srt, rtmp, http, udp, webrtc })
+        Ok(Self { srt, rtmp, http, rtmps, https, udp, webrtc })
     }
 
     /// Prints where to publish to and where to watch.
@@ -85,14 +90,18 @@ impl Listeners {
                 }
             }
         }
-        for listener in &self.rtmp {
-            let at = reachable(listener.local_addr()?);
-            publish.push(format!("rtmp://{at}/live/cam"));
-            watch.push(format!("rtmp://{at}/live/cam"));
+        for (scheme, listeners) in [("rtmp", &self.rtmp), ("rtmps", &self.rtmps)] {
+            for listener in listeners {
+                let at = reachable(listener.local_addr()?);
+                publish.push(format!("{scheme}://{at}/live/cam"));
+                watch.push(format!("{scheme}://{at}/live/cam"));
+            }
         }
-        for listener in &self.http {
-            let at = reachable(listener.local_addr()?);
-            watch.push(format!("http://{at}/live/cam.flv   also .ts and .mp4"));
+        for (scheme, listeners) in [("http", &self.http), ("https", &self.https)] {
+            for listener in listeners {
+                let at = reachable(listener.local_addr()?);
+                watch.push(format!("{scheme}://{at}/live/cam.flv   also .ts and .mp4"));
+            }
         }
         for (socket, key) in &self.udp {
             publish.push(format!("udp://{}   as {key}", reachable(socket.local_addr()?)));
@@ -108,10 +117,15 @@ impl Listeners {
     }
 
     fn addresses(&self) -> io::Result<Addresses> {
+        let local = |listeners: &[TcpListener]| {
+            listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()
+        };
         Ok(Addresses {
             srt: self.srt.iter().flat_map(SrtPort::addresses).collect(),
-            rtmp: self.rtmp.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
-            http: self.http.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
+            rtmp: local(&self.rtmp)?,
+            http: local(&self.http)?,
+            rtmps: local(&self.rtmps)?,
+            https: local(&self.https)?,
         })
     }
 
@@ -138,13 +152,7 @@ impl Listeners {
                 keep_admission(&ports, &kept, |seen| kept.clients.wait_changed(seen))
             })?);
         }
-        let rtmp = Rc::new(rtmp_settings(gateway));
-        for listener in self.rtmp {
-            let (gateway, settings) = (Rc::clone(gateway), Rc::clone(&rtmp));
-            coroutines.push(start("rtmp accept", move || {
-                rtmp::serve(&listener, &gateway.clients, &gateway.registry, &settings)
-            })?);
-        }
+        coroutines.extend(serve_rtmp(self.rtmp, self.rtmps, gateway)?);
         let mut router = routes(gateway, &addresses);
         if let Some(port) = self.webrtc {
             let settings = webrtc_settings(gateway);
@@ -154,9 +162,14 @@ impl Listeners {
             coroutines.push(start("webrtc port", move || served.serve())?);
         }
         let http = Rc::new(http::Server::new(router, http_settings(config)));
-        for listener in self.http {
+        let plain = self.http.into_iter().map(|listener| (listener, Cover::Plain));
+        let acceptor = gateway.certificates.as_ref().map(|all| all.acceptor(tls::Protocol::Http));
+        let secure = self.https.into_iter().zip(acceptor.into_iter().cycle());
+        let secure = secure.map(|(listener, acceptor)| (listener, Cover::Tls(acceptor)));
+        for (listener, cover) in plain.chain(secure) {
             let (gateway, http) = (Rc::clone(gateway), Rc::clone(&http));
-            coroutines.push(start("http accept", move || serve_http(&listener, &gateway, &http))?);
+            let serve = move || serve_http(&listener, &cover, &gateway, &http);
+            coroutines.push(start("http accept", serve)?);
         }
         for (socket, key) in self.udp {
             let gateway = Rc::clone(gateway);
@@ -274,21 +287,57 @@ fn keep_admission(
     }
 }
 
+/// Starts to accept for RTMP and RTMPS.
+fn serve_rtmp(
+    rtmp: Vec<TcpListener>,
+    rtmps: Vec<TcpListener>,
+    gateway: &Rc<Gateway>,
+) -> io::Result<Vec<JoinHandle<()>>> {
+    let settings = Rc::new(rtmp_settings(gateway));
+    let mut coroutines = Vec::new();
+    for listener in rtmp {
+        let (gateway, settings) = (Rc::clone(gateway), Rc::clone(&settings));
+        coroutines.push(start("rtmp accept", move || {
+            let Gateway { clients, registry, .. } = &*gateway;
+            rtmp::serve(&listener, clients, registry, &settings)
+        })?);
+    }
+    if let Some(certificates) = gateway.certificates.clone() {
+        let acceptor = certificates.acceptor(tls::Protocol::Unnamed);
+        for listener in rtmps {
+            let (gateway, settings) = (Rc::clone(gateway), Rc::clone(&settings));
+            let acceptor = acceptor.clone();
+            coroutines.push(start("rtmps accept", move || {
+                let Gateway { clients, registry, .. } = &*gateway;
+                let cover = move |socket| acceptor.accept(socket);
+                rtmp::serve_over("rtmps", &listener, cover, clients, registry, &settings)
+            })?);
+        }
+        coroutines.push(start("certificates", move || certificates.keep())?);
+    }
+    Ok(coroutines)
+}
+
 fn serve_http(
     listener: &TcpListener,
+    cover: &Cover,
     gateway: &Gateway,
     server: &Rc<http::Server>,
 ) -> io::Result<()> {
-    let server = Rc::clone(server);
+    let (server, cover) = (Rc::clone(server), cover.clone());
+    let limit = gateway.config.timeouts.handshake;
+    let protocol = if cover.is_secure() { "https" } else { "http" };
     let accept = || listener.accept();
-    accept::serve("http", &gateway.clients, accept, move |stream, session| {
-        let mut stream: TcpStream = stream;
-        let local = stream.local_addr().unwrap_or_else(|_| session.client.peer());
-        let peer = http::Peer { address: session.client.peer(), local, is_secure: false };
+    accept::serve(protocol, &gateway.clients, accept, move |socket, session| {
+        let socket: TcpStream = socket;
+        let local = socket.local_addr().unwrap_or_else(|_| session.client.peer());
+        let is_secure = cover.is_secure();
+        let peer = http::Peer { address: session.client.peer(), local, is_secure };
         let before = session.client.sent.get();
+        let mut stream = rt::timeout(limit, || cover.put_over(socket)).map_err(Cause::Failed)?;
         let ended = match session.refusal {
-            Some(refusal) => server.turn_away(&mut stream, &refusal.to_string()),
-            None => server.serve(&mut stream, &peer),
+            Some(refusal) => server.turn_away(&mut *stream, &refusal.to_string()),
+            None => server.serve(&mut *stream, &peer),
         };
         // What a player got is counted as it goes; what came before it is counted here.
         session.client.received.set(ended.received);

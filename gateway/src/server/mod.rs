@@ -2,6 +2,7 @@
 
 mod limits;
 mod listeners;
+mod secure;
 mod shutdown;
 
 use crate::{
@@ -10,6 +11,7 @@ use crate::{
     hub::{Bounds, Clients, Limits, Registry, Settings},
     log::Log,
     media::Span,
+    tls::Certificates,
 };
 use listeners::Listeners;
 use std::{io, process::ExitCode, rc::Rc};
@@ -25,6 +27,8 @@ struct Gateway {
     registry: Registry,
     gate: Gate,
     clients: Clients,
+    /// For HTTPS and RTMPS, where either is served.
+    certificates: Option<Certificates>,
     log: Rc<Log>,
 }
 
@@ -84,8 +88,9 @@ fn serve(loaded: Loaded, log: Rc<Log>) -> io::Result<()> {
         connections: limits::most(config.limits.connections),
         connections_per_ip: limits::most(config.limits.connections_per_ip),
     });
+    let certificates = secure::certificates(&config)?;
     let gate = Gate::open();
-    let gateway = Rc::new(Gateway { config, in_force, registry, gate, clients, log });
+    let gateway = Rc::new(Gateway { config, in_force, registry, gate, clients, certificates, log });
     let listeners = Listeners::bind(&gateway)?;
     listeners.announce()?;
     let serving = listeners.serve(&gateway)?;

@@ -276,7 +276,7 @@ fn files_that_change_are_read_without_being_asked_to() {
         let mut year = 2091;
         let is_changed = || {
             let (_, validity) = certificates.validities().remove(0);
-            validity.not_after.to_string() > "2091".to_owned()
+            validity.not_after.to_string().as_str() > "2091"
         };
         while !is_changed() {
             let next = folder.write("next", "localhost", year);

@@ -66,6 +66,7 @@ impl Gateway {
             srt: vec!["0.0.0.0:10080".parse().unwrap(), "[::]:10080".parse().unwrap()],
             rtmp: vec!["0.0.0.0:1935".parse().unwrap()],
             http: vec!["0.0.0.0:8080".parse().unwrap()],
+            ..Addresses::default()
         };
         let admin = Admin::new(registry, Clients::default(), addresses, settings, || 7);
         let mut router = Router::new();

@@ -23,4 +23,4 @@ mod session;
 
 pub use address::Address;
 pub use mux::RtmpMux;
-pub use session::{RtmpEnd, Settings, converse, serve};
+pub use session::{RtmpEnd, Settings, converse, serve, serve_over};

@@ -20,7 +20,10 @@ use std::{
     rc::Rc,
     time::Duration,
 };
-use thalweg_runtime::{self as rt, WaitError, net::TcpListener};
+use thalweg_runtime::{
+    self as rt, WaitError,
+    net::{TcpListener, TcpStream},
+};
 
 /// How RTMP peers are served.
 #[derive(Clone, Debug)]
@@ -82,9 +85,34 @@ pub fn serve(
     registry: &Registry,
     settings: &Rc<Settings>,
 ) -> io::Result<()> {
+    serve_over("rtmp", listener, Ok, clients, registry, settings)
+}
+
+/// As [`serve`], with `cover` to make of a connection what RTMP is spoken over: RTMPS is `protocol` then.
+///
+/// # Suspends
+///
+/// Between connections.
+///
+/// # Errors
+///
+/// Why it stopped.
+pub fn serve_over<S>(
+    protocol: &'static str,
+    listener: &TcpListener,
+    cover: impl Fn(TcpStream) -> io::Result<S> + Clone + 'static,
+    clients: &Clients,
+    registry: &Registry,
+    settings: &Rc<Settings>,
+) -> io::Result<()>
+where
+    for<'a> &'a S: Read + Write,
+{
     let (registry, settings) = (registry.clone(), Rc::clone(settings));
     let accept = || listener.accept();
-    accept::serve("rtmp", clients, accept, move |stream, session| {
+    accept::serve(protocol, clients, accept, move |socket, session| {
+        let stream = rt::timeout(settings.handshake, || cover(socket))
+            .map_err(|error| RtmpEnd::from(error).waiting_for("the TLS handshake"))?;
         converse(&stream, &session.client, session.refusal, &registry, &settings)
     })
 }
