@@ -422,6 +422,8 @@ fn webrtc_settings(gateway: &Gateway) -> webrtc::Settings {
         wait: config.play.wait,
         connect: config.timeouts.handshake,
         silence: WEBRTC_SILENCE,
+        publisher_silence: config.timeouts.publisher,
+        takes_over: config.publish.second == config::SecondPublisher::Takeover,
         reference_b: match config.webrtc.reference_b {
             config::ReferenceB::Refuse => webrtc::ReferenceB::Refuse,
             config::ReferenceB::Keyframes => webrtc::ReferenceB::Keyframes,

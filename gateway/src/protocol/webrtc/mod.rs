@@ -6,16 +6,19 @@
 //! payloads; what is done for each is SRTP.
 
 mod fragment;
+mod frames;
 mod negotiate;
+mod offers;
 mod outbox;
+mod peer;
 mod playout;
 mod port;
+mod publisher;
 mod reorder;
 mod resource;
 mod stage;
 mod stun;
 mod viewer;
-mod whep;
 
 pub use port::Port;
 pub use stage::ReferenceB;
@@ -41,6 +44,10 @@ pub struct Settings {
     pub connect: Duration,
     /// How long a peer may be silent.
     pub silence: Duration,
+    /// How long a publisher may send no media.
+    pub publisher_silence: Duration,
+    /// Whether a second publisher replaces the first.
+    pub takes_over: bool,
     /// What becomes of streams whose pictures refer to B pictures.
     pub reference_b: ReferenceB,
 }
@@ -78,7 +85,7 @@ impl WebRtc {
 
     /// Adds the paths at which offers are answered.
     pub fn route(self: &Rc<Self>, router: &mut Router) {
-        whep::route(router, self);
+        offers::route(router, self);
     }
 
     /// How many sessions there are.

@@ -1,7 +1,7 @@
 //! From an offer to an answer (RFC 8829, RFC 9725 §4.2): what of the stream a viewer gets, and in which form.
 
 use super::stage::Stage;
-use crate::media::{Codec, CodecConfig};
+use crate::media::{Codec, CodecConfig, TrackId};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use str0m::{
@@ -35,6 +35,22 @@ pub(super) struct Viewing {
 pub(super) struct Outgoing {
     pub(super) mid: Mid,
     pub(super) pt: Pt,
+}
+
+/// What was agreed with a publisher.
+pub(super) struct Publishing {
+    pub(super) rtc: Box<Rtc>,
+    pub(super) answer: String,
+    pub(super) credentials: IceCreds,
+    pub(super) tracks: Vec<Incoming>,
+}
+
+/// One stream from a publisher.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Incoming {
+    pub(super) mid: Mid,
+    pub(super) track: TrackId,
+    pub(super) codec: Codec,
 }
 
 /// Why an offer was not taken.
@@ -129,6 +145,66 @@ pub(super) fn view(
         return Err(OfferError::NotAcceptable(why));
     }
     Ok(Viewing { rtc, answer, credentials, video: sees, audio: hears })
+}
+
+/// Agrees with a publisher's offer: one stream of pictures, one of sound, in the first codec of those it prefers that we
+/// know.
+#[expect(
+    clippy::large_stack_frames,
+    reason = "sessions have stacks for it, which are trimmed later"
+)]
+pub(super) fn publish(
+    identity: &Identity,
+    offer: &str,
+    candidates: &[SocketAddr],
+) -> Result<Publishing, OfferError> {
+    let offer = parse(offer)?;
+    let credentials = credentials();
+    let config = identity.config(&credentials).enable_h264(true).enable_h265(true).enable_vp8(true);
+    let config = config.enable_vp9(true).enable_av1(true).enable_opus(true, false);
+    let mut rtc = Box::new(config.build(rt::now()));
+    add_candidates(&mut rtc, candidates);
+    let answer = rtc.sdp_api().accept_offer(offer).map_err(|error| malformed(&error))?;
+    let answer = answer.to_sdp_string();
+    let mut tracks = Vec::new();
+    for (mid, kind, direction) in sections(&rtc, &answer) {
+        let is_first = tracks
+            .iter()
+            .all(|known: &Incoming| is_video(known.codec) != (kind == MediaKind::Video));
+        if !direction.is_receiving() || !is_first {
+            continue;
+        }
+        let number = u16::try_from(tracks.len() + 1).unwrap_or(u16::MAX);
+        if let Some(codec) = first_codec(&rtc, mid) {
+            tracks.push(Incoming { mid, track: TrackId(number), codec });
+        }
+    }
+    if tracks.is_empty() {
+        let why = "the offer sends nothing in a codec that we know".to_owned();
+        return Err(OfferError::NotAcceptable(why));
+    }
+    Ok(Publishing { rtc, answer, credentials, tracks })
+}
+
+fn is_video(codec: Codec) -> bool {
+    codec.kind() == crate::media::MediaKind::Video
+}
+
+/// The codec that the peer likes best of those agreed on.
+fn first_codec(rtc: &Rtc, mid: Mid) -> Option<Codec> {
+    let agreed = rtc.media(mid)?.remote_pts();
+    agreed.iter().find_map(|pt| {
+        let params = rtc.codec_config().params().iter().find(|params| params.pt() == *pt)?;
+        match params.spec().codec {
+            format::Codec::H264 => Some(Codec::H264),
+            format::Codec::H265 => Some(Codec::Hevc),
+            format::Codec::Vp8 => Some(Codec::Vp8),
+            format::Codec::Vp9 => Some(Codec::Vp9),
+            format::Codec::Av1 => Some(Codec::Av1),
+            format::Codec::Opus => Some(Codec::Opus),
+            _ => None,
+        }
+    })
 }
 
 pub(super) fn parse(offer: &str) -> Result<SdpOffer, OfferError> {
@@ -239,6 +315,12 @@ impl fmt::Display for OfferError {
 }
 
 impl std::error::Error for OfferError {}
+
+impl fmt::Debug for Publishing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publishing").field("tracks", &self.tracks).finish_non_exhaustive()
+    }
+}
 
 impl fmt::Debug for Viewing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

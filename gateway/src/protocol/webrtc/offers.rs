@@ -1,25 +1,30 @@
-//! WHEP: a viewer's offer by `POST`, the answer, and the session at its own URL (draft-ietf-wish-whep-03; RFC 9725 for
-//! what both have in common).
+//! WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep-03): an offer by `POST`, the answer, and the session at its own URL; and
+//! the same under SRS's paths.
 
 use super::{
     WebRtc,
     fragment::{self, Fragment},
     negotiate::{self, OfferError},
+    peer::{Limits, Peer, PeerEnd},
+    publisher,
     reorder::Verdict,
-    resource::{Control, Entry},
+    resource::{Control, Entered, Entry},
     stage::{ReferenceB, Share},
-    viewer::{self, Limits, ViewerEnd},
+    viewer,
 };
 use crate::{
-    auth::{Action, PlayGrant, Refused},
+    auth::{Action, PlayGrant, PublishGrant, Refused},
     http::{Exchange, HeaderName, Method, Response, Router, StatusCode, header},
-    hub::{Client, Role, SubscribeError},
+    hub::{Client, PublishError, Role, SubscribeError},
     key::StreamKey,
     protocol::{Session, accept, http_access},
 };
 use serde::{Deserialize, Serialize};
-use std::{io, rc::Rc};
-use thalweg_runtime::{self as rt, sync::channel};
+use std::{io, net::SocketAddr, rc::Rc};
+use thalweg_runtime::{
+    self as rt,
+    sync::channel::{self, OneshotSender},
+};
 use tracing::{debug, info};
 
 /// The largest offer that is read.
@@ -27,6 +32,9 @@ const OFFER_BYTES: u64 = 64 << 10;
 
 /// Reading an offer, making an answer and DTLS take most of this in a build that is not optimised.
 const STACK_BYTES: usize = 1 << 20;
+
+const REFERENCE_B: &str = "the stream's pictures refer to B pictures, which WebRTC cannot show in time; encoder \
+                           setting: no B frames (x264: bframes=0, or b-pyramid=none)";
 
 const SDP: &str = "application/sdp";
 const SDP_FRAGMENT: &str = "application/trickle-ice-sdpfrag";
@@ -48,39 +56,56 @@ struct Accepted {
     tag: String,
 }
 
-/// Adds the paths of WHEP, and those that SRS has for it.
+/// What an offer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    View,
+    Publish,
+}
+
+/// Adds the paths of WHIP and WHEP, and those that SRS has for them.
 pub(super) fn route(router: &mut Router, webrtc: &Rc<WebRtc>) {
-    let on = |router: &mut Router, method, pattern: &str, handler: Handler| {
-        let webrtc = Rc::clone(webrtc);
-        router.on(method, pattern, move |exchange| handler(&webrtc, exchange));
-        router.make_public(pattern);
-    };
-    on(router, Method::POST, "/whep/{*path}", offered);
-    on(router, Method::PATCH, "/whep/{*path}", patched);
-    on(router, Method::DELETE, "/whep/{*path}", deleted);
-    for pattern in ["/rtc/v1/whep", "/rtc/v1/whep/"] {
-        on(router, Method::POST, pattern, offered_by_query);
-    }
-    for pattern in ["/rtc/v1/play", "/rtc/v1/play/"] {
-        on(router, Method::POST, pattern, offered_in_json);
+    for purpose in [Purpose::View, Purpose::Publish] {
+        let on = |router: &mut Router, method, pattern: &str, handler: Handler| {
+            let webrtc = Rc::clone(webrtc);
+            router.on(method, pattern, move |exchange| handler(&webrtc, purpose, exchange));
+            router.make_public(pattern);
+        };
+        let (name, srs) = (purpose.name(), purpose.srs_name());
+        let pattern = format!("/{name}/{{*path}}");
+        on(router, Method::POST, &pattern, offered);
+        on(router, Method::PATCH, &pattern, patched);
+        on(router, Method::DELETE, &pattern, deleted);
+        for slash in ["", "/"] {
+            on(router, Method::POST, &format!("/rtc/v1/{name}{slash}"), offered_by_query);
+            on(router, Method::POST, &format!("/rtc/v1/{srs}{slash}"), offered_in_json);
+        }
     }
 }
 
-type Handler = fn(&Rc<WebRtc>, &mut Exchange<'_, '_>) -> io::Result<()>;
+type Handler = fn(&Rc<WebRtc>, Purpose, &mut Exchange<'_, '_>) -> io::Result<()>;
 
-/// `POST /whep/live/cam`
-fn offered(webrtc: &Rc<WebRtc>, exchange: &mut Exchange<'_, '_>) -> io::Result<()> {
+/// `POST /whep/live/cam`, `POST /whip/live/cam`
+fn offered(
+    webrtc: &Rc<WebRtc>,
+    purpose: Purpose,
+    exchange: &mut Exchange<'_, '_>,
+) -> io::Result<()> {
     let path = exchange.parameter("path").unwrap_or_default().to_owned();
     let key = path.parse::<StreamKey>().map_err(|error| Refusal::bad(error.to_string()));
     let answer = key.and_then(|key| {
         let offer = read_sdp(exchange, SDP)?;
-        view(webrtc, exchange, &key, &offer)
+        let_in(webrtc, purpose, exchange, &key, &offer)
     });
     respond(exchange, answer)
 }
 
 /// `POST /rtc/v1/whep/?app=live&stream=cam`, as SRS has it.
-fn offered_by_query(webrtc: &Rc<WebRtc>, exchange: &mut Exchange<'_, '_>) -> io::Result<()> {
+fn offered_by_query(
+    webrtc: &Rc<WebRtc>,
+    purpose: Purpose,
+    exchange: &mut Exchange<'_, '_>,
+) -> io::Result<()> {
     let target = exchange.request().target();
     let parameter = |name| target.parameter(name).unwrap_or_default().into_owned();
     let key = StreamKey::new(&parameter("app"), &parameter("stream"));
@@ -88,7 +113,7 @@ fn offered_by_query(webrtc: &Rc<WebRtc>, exchange: &mut Exchange<'_, '_>) -> io:
     let key = key.map_err(|error| Refusal::bad(error.to_string()));
     let answer = key.and_then(|key| {
         let offer = read_sdp(exchange, SDP)?;
-        view(webrtc, exchange, &key, &offer)
+        let_in(webrtc, purpose, exchange, &key, &offer)
     });
     respond(exchange, answer)
 }
@@ -110,13 +135,17 @@ struct SrsAnswer<'a> {
 }
 
 /// `POST /rtc/v1/play/`, as SRS had it before WHEP.
-fn offered_in_json(webrtc: &Rc<WebRtc>, exchange: &mut Exchange<'_, '_>) -> io::Result<()> {
+fn offered_in_json(
+    webrtc: &Rc<WebRtc>,
+    purpose: Purpose,
+    exchange: &mut Exchange<'_, '_>,
+) -> io::Result<()> {
     let body = exchange.body(2 * OFFER_BYTES).read_all()?;
     let offer = serde_json::from_slice::<SrsOffer>(&body)
         .map_err(|error| Refusal::bad(format!("the body is no offer: {error}")));
     let answer = offer.and_then(|offer| {
         let key = key_of_url(&offer.streamurl)?;
-        view(webrtc, exchange, &key, &offer.sdp)
+        let_in(webrtc, purpose, exchange, &key, &offer.sdp)
     });
     match answer {
         Ok(accepted) => exchange.respond(Response::json(&SrsAnswer {
@@ -158,92 +187,166 @@ fn read_sdp(exchange: &mut Exchange<'_, '_>, media_type: &'static str) -> Result
     String::from_utf8(body).map_err(|_| Refusal::bad("the body is no text".to_owned()))
 }
 
-/// Lets a viewer in.
-fn view(
+/// Lets a peer in.
+fn let_in(
     webrtc: &Rc<WebRtc>,
+    purpose: Purpose,
     exchange: &Exchange<'_, '_>,
     key: &StreamKey,
     offer: &str,
 ) -> Result<Accepted, Refusal> {
-    let settings = &webrtc.settings;
-    // Behind a proxy the connection's client knows better where the viewer is.
+    // Behind a proxy the connection's client knows better where the peer is.
     let peer =
         Session::current().map_or_else(|| exchange.peer().address, |session| session.client.peer());
     if let Some(full) = webrtc.clients.refusal(peer.ip()) {
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, full.to_string()));
     }
     let client = webrtc.clients.enter("webrtc", peer);
-    let ask = http_access::ask(exchange, Action::Play, key, "webrtc", &client);
-    let grant = settings.gate.play(&ask).map_err(Refusal::from)?;
-    client.set_role(Role::Player(key.clone()));
-    let source = webrtc.registry.wait_for(&grant, rt::now() + settings.wait).map_err(|error| {
-        let status = match error {
-            SubscribeError::NotFound(_) => StatusCode::NOT_FOUND,
-            _ => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        Refusal::new(status, error.to_string())
-    })?;
-    let share = webrtc.stages.open(&source).map_err(|error| Refusal::failed(&error))?;
-    if share.stage.verdict() == Verdict::ReferenceB && settings.reference_b == ReferenceB::Refuse {
-        let why = "the stream's pictures refer to B pictures, which WebRTC cannot show in time; encoder setting: \
-                   no B frames (x264: bframes=0, or b-pyramid=none)";
-        return Err(Refusal::new(StatusCode::NOT_ACCEPTABLE, why.to_owned()));
+    let settings = &webrtc.settings;
+    match purpose {
+        Purpose::View => {
+            let ask = http_access::ask(exchange, Action::Play, key, "webrtc", &client);
+            let grant = settings.gate.play(&ask)?;
+            client.set_role(Role::Player(key.clone()));
+            let source = webrtc.registry.wait_for(&grant, rt::now() + settings.wait)?;
+            let share = webrtc.stages.open(&source).map_err(|error| Refusal::failed(&error))?;
+            let is_refused = share.stage.verdict() == Verdict::ReferenceB
+                && settings.reference_b == ReferenceB::Refuse;
+            if is_refused {
+                return Err(Refusal::new(StatusCode::NOT_ACCEPTABLE, REFERENCE_B.to_owned()));
+            }
+            begin(webrtc, &client, offer, move |begun| begun.view(&grant, &share))
+        }
+        Purpose::Publish => {
+            let ask = http_access::ask(exchange, Action::Publish, key, "webrtc", &client);
+            let grant = settings.gate.publish(&ask)?;
+            begin(webrtc, &client, offer, move |begun| begun.publish(&grant))
+        }
     }
-    begin(webrtc, &client, grant, share, offer)
 }
 
-/// Begins the session, which agrees with the viewer on what it gets before anything else: what that takes of a stack is more
-/// than a connection of HTTP has.
+/// A session that has a coroutine, and nothing else yet.
+struct Begun<'a> {
+    webrtc: &'a WebRtc,
+    client: &'a Rc<Client>,
+    offer: &'a str,
+    /// Who waits for the answer.
+    answer: OneshotSender<Result<Accepted, Refusal>>,
+}
+
+/// Begins a session, which agrees with the peer before anything else: what that takes of a stack is more than a connection of
+/// HTTP has.
 fn begin(
     webrtc: &Rc<WebRtc>,
     client: &Rc<Client>,
-    grant: PlayGrant,
-    share: Rc<Share>,
     offer: &str,
+    session: impl FnOnce(Begun<'_>) -> PeerEnd + 'static,
 ) -> Result<Accepted, Refusal> {
     let coroutine =
         rt::Builder::new().name(format!("webrtc {}", client.peer())).stack_size(STACK_BYTES);
     let (sender, agreed) = channel::oneshot();
     let (webrtc, offer) = (Rc::clone(webrtc), offer.to_owned());
-    let run = move |session: &Session| {
-        let client = &session.client;
-        let candidates = webrtc.port.candidates(client.peer().ip().to_canonical().is_loopback());
-        let viewing = match negotiate::view(&webrtc.identity, &offer, &candidates, &share.stage) {
-            Ok(viewing) => viewing,
-            Err(error) => {
-                let end = ViewerEnd::Offer(error.to_string());
-                let _unheard = sender.send(Err(error));
-                return Err(end);
-            }
-        };
-        let mailbox = webrtc.port.enter(&viewing.credentials.ufrag);
-        let path = format!("/whep/{}", grant.key().path());
-        let ufrag = fragment::ufrag_of(&offer).unwrap_or_default().to_owned();
-        let entered = webrtc.sessions.enter(path, Rc::clone(client), ufrag);
-        let accepted = Accepted {
-            answer: viewing.answer.clone(),
-            location: entered.location(),
-            tag: entered.tag(),
-        };
-        drop(offer);
-        info!(
-            stream = %grant.key(),
-            video = viewing.video.is_some(),
-            audio = viewing.audio.is_some(),
-            "plays"
-        );
-        // When nobody hears it any more, the viewer will not come.
-        let _unheard = sender.send(Ok(accepted));
-        let limits = Limits { connect: webrtc.settings.connect, silence: webrtc.settings.silence };
-        Err(viewer::watch(viewing, &mailbox, &entered.control, candidates, &share, client, limits))
+    let run = move |begun: &Session| {
+        let (webrtc, client, offer) = (&*webrtc, &begun.client, &*offer);
+        Err(session(Begun { webrtc, client, offer, answer: sender }))
     };
     accept::spawn(coroutine, client, None, run).map_err(|error| Refusal::failed(&error))?;
-    match agreed.recv() {
-        Ok(Ok(accepted)) => Ok(accepted),
-        Ok(Err(error)) => Err(error.into()),
-        Err(_) => {
-            let why = "the session ended before it began".to_owned();
-            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why))
+    agreed.recv().unwrap_or_else(|_| {
+        let why = "the session ended before it began".to_owned();
+        Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why))
+    })
+}
+
+impl Begun<'_> {
+    fn view(self, grant: &PlayGrant, share: &Share) -> PeerEnd {
+        let candidates = self.candidates();
+        let identity = &self.webrtc.identity;
+        let viewing = match negotiate::view(identity, self.offer, &candidates, &share.stage) {
+            Ok(viewing) => viewing,
+            Err(error) => return self.refuse(error.into()),
+        };
+        let stream = grant.key();
+        info!(%stream, video = viewing.video.is_some(), audio = viewing.audio.is_some(), "plays");
+        let mailbox = self.webrtc.port.enter(&viewing.credentials.ufrag);
+        let entered = self.enter(Purpose::View, stream);
+        let (client, limits) = (self.client, self.limits());
+        self.accept(viewing.answer, &entered);
+        let peer = Peer::new(viewing.rtc, &mailbox, &entered.control, candidates, client, limits);
+        viewer::watch(peer, viewing.video, viewing.audio, share)
+    }
+
+    fn publish(self, grant: &PublishGrant) -> PeerEnd {
+        let candidates = self.candidates();
+        let agreed = negotiate::publish(&self.webrtc.identity, self.offer, &candidates);
+        let publishing = match agreed {
+            Ok(publishing) => publishing,
+            Err(error) => return self.refuse(error.into()),
+        };
+        let settings = &self.webrtc.settings;
+        let publisher = match self.webrtc.registry.publish(grant, settings.takes_over) {
+            Ok(publisher) => publisher,
+            Err(error) => {
+                let status = match error {
+                    PublishError::Busy(_) => StatusCode::CONFLICT,
+                    _ => StatusCode::SERVICE_UNAVAILABLE,
+                };
+                return self.refuse(Refusal::new(status, error.to_string()));
+            }
+        };
+        let stream = grant.key();
+        info!(%stream, tracks = ?publishing.tracks.iter().map(|it| it.codec).collect::<Vec<_>>(), "publishes");
+        self.client.set_role(Role::Publisher(stream.clone()));
+        let mailbox = self.webrtc.port.enter(&publishing.credentials.ufrag);
+        let entered = self.enter(Purpose::Publish, stream);
+        let (client, limits, silence) = (self.client, self.limits(), settings.publisher_silence);
+        self.accept(publishing.answer, &entered);
+        let peer =
+            Peer::new(publishing.rtc, &mailbox, &entered.control, candidates, client, limits);
+        publisher::publish(peer, &publishing.tracks, publisher, silence)
+    }
+
+    fn candidates(&self) -> Vec<SocketAddr> {
+        self.webrtc.port.candidates(self.client.peer().ip().to_canonical().is_loopback())
+    }
+
+    const fn limits(&self) -> Limits {
+        let settings = &self.webrtc.settings;
+        Limits { connect: settings.connect, silence: settings.silence }
+    }
+
+    fn enter(&self, purpose: Purpose, stream: &StreamKey) -> Entered {
+        let path = format!("/{}/{}", purpose.name(), stream.path());
+        let ufrag = fragment::ufrag_of(self.offer).unwrap_or_default().to_owned();
+        self.webrtc.sessions.enter(path, Rc::clone(self.client), ufrag)
+    }
+
+    /// When nobody hears it any more, the peer will not come.
+    fn accept(self, answer: String, entered: &Entered) {
+        let accepted = Accepted { answer, location: entered.location(), tag: entered.tag() };
+        let _unheard = self.answer.send(Ok(accepted));
+    }
+
+    fn refuse(self, refusal: Refusal) -> PeerEnd {
+        let end = PeerEnd::Refused(refusal.why.clone());
+        let _unheard = self.answer.send(Err(refusal));
+        end
+    }
+}
+
+impl Purpose {
+    /// The first part of its paths.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::View => "whep",
+            Self::Publish => "whip",
+        }
+    }
+
+    /// What SRS called it before there was WHIP.
+    const fn srs_name(self) -> &'static str {
+        match self {
+            Self::View => "play",
+            Self::Publish => "publish",
         }
     }
 }
@@ -260,17 +363,25 @@ fn respond(exchange: &mut Exchange<'_, '_>, answer: Result<Accepted, Refusal>) -
 }
 
 /// The session that a request is about.
-fn session_of(webrtc: &WebRtc, exchange: &Exchange<'_, '_>) -> Result<Rc<Entry>, Refusal> {
+fn session_of(
+    webrtc: &WebRtc,
+    purpose: Purpose,
+    exchange: &Exchange<'_, '_>,
+) -> Result<Rc<Entry>, Refusal> {
     let (path, id) =
         exchange.parameter("path").and_then(|path| path.rsplit_once('/')).unwrap_or_default();
-    webrtc.sessions.find(&format!("/whep/{path}"), id).ok_or_else(|| {
+    webrtc.sessions.find(&format!("/{}/{path}", purpose.name()), id).ok_or_else(|| {
         Refusal::new(StatusCode::NOT_FOUND, "there is no such session, or no more".to_owned())
     })
 }
 
 /// `DELETE`: the viewer leaves.
-fn deleted(webrtc: &Rc<WebRtc>, exchange: &mut Exchange<'_, '_>) -> io::Result<()> {
-    match session_of(webrtc, exchange) {
+fn deleted(
+    webrtc: &Rc<WebRtc>,
+    purpose: Purpose,
+    exchange: &mut Exchange<'_, '_>,
+) -> io::Result<()> {
+    match session_of(webrtc, purpose, exchange) {
         Ok(entry) => {
             entry.client.kick();
             exchange.respond(Response::new(StatusCode::OK))
@@ -280,8 +391,12 @@ fn deleted(webrtc: &Rc<WebRtc>, exchange: &mut Exchange<'_, '_>) -> io::Result<(
 }
 
 /// `PATCH`: further addresses of the viewer, or a restart of ICE.
-fn patched(webrtc: &Rc<WebRtc>, exchange: &mut Exchange<'_, '_>) -> io::Result<()> {
-    let answer = session_of(webrtc, exchange).and_then(|entry| patch(&entry, exchange));
+fn patched(
+    webrtc: &Rc<WebRtc>,
+    purpose: Purpose,
+    exchange: &mut Exchange<'_, '_>,
+) -> io::Result<()> {
+    let answer = session_of(webrtc, purpose, exchange).and_then(|entry| patch(&entry, exchange));
     exchange.respond(answer.unwrap_or_else(Refusal::response))
 }
 
@@ -361,6 +476,16 @@ impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
         let answer = http_access::refusal(&refused);
         Self { status: answer.status(), why: refused.to_string(), answer: Some(Box::new(answer)) }
+    }
+}
+
+impl From<SubscribeError> for Refusal {
+    fn from(error: SubscribeError) -> Self {
+        let status = match error {
+            SubscribeError::NotFound(_) => StatusCode::NOT_FOUND,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.to_string())
     }
 }
 

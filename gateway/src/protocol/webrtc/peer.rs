@@ -1,0 +1,310 @@
+//! What a viewer and a publisher have in common: a part of str0m, a mailbox, and a coroutine that waits for the next of what
+//! may happen to them.
+
+use super::{
+    negotiate,
+    outbox::Outbox,
+    port::{Datagram, Mailbox},
+    resource::{Control, Fresh},
+};
+use crate::hub::{Client, Figures};
+use std::{
+    cell::RefCell,
+    fmt, io,
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+use str0m::{
+    Event, Input, Output, Rtc, RtcError,
+    net::{Protocol, Receive},
+    stats::PeerStats,
+};
+use thalweg_runtime::{
+    self as rt, WaitError, select,
+    sync::{Cond, channel::Receiver},
+};
+use tracing::debug;
+
+/// Why a peer's session is over.
+#[derive(Debug)]
+pub(super) enum PeerEnd {
+    /// Its offer was not taken, or it may not publish.
+    Refused(String),
+    /// It closed the connection.
+    Left,
+    /// The connection did not come about in time.
+    NotConnected(Duration),
+    /// It was not heard of for so long.
+    Silent(Duration),
+    /// The stream is over.
+    Unpublished,
+    /// Another publisher took the stream over.
+    TakenOver,
+    /// It sent more than it may, in bits a second.
+    TooFast(u64),
+    /// The WebRTC stack gave up.
+    Rtc(RtcError),
+    /// The socket failed.
+    Io(io::Error),
+    /// The gateway ended the session.
+    Wait(WaitError),
+}
+
+/// What holds for every peer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// From the answer until it is connected.
+    pub(super) connect: Duration,
+    /// How long it may be silent.
+    pub(super) silence: Duration,
+}
+
+/// One peer and its part of the stack.
+pub(super) struct Peer<'a> {
+    pub(super) rtc: Box<Rtc>,
+    pub(super) client: &'a Client,
+    pub(super) is_connected: bool,
+    mailbox: &'a Mailbox,
+    control: &'a Receiver<Control>,
+    /// The addresses that it was told.
+    candidates: Vec<SocketAddr>,
+    outbox: Outbox,
+    limits: Limits,
+    begun: Instant,
+    heard: Instant,
+    /// When the stack wants to be called.
+    timer: Instant,
+    figures: Rc<RefCell<Figures>>,
+}
+
+/// What a peer was woken by.
+enum Happened {
+    Control(Control),
+    Datagram(Datagram),
+    /// What it waits for besides, or the time.
+    Else,
+}
+
+/// Datagrams that are taken between two looks at what there is to send.
+const BATCH: usize = 64;
+
+impl<'a> Peer<'a> {
+    pub(super) fn new(
+        rtc: Box<Rtc>,
+        mailbox: &'a Mailbox,
+        control: &'a Receiver<Control>,
+        candidates: Vec<SocketAddr>,
+        client: &'a Client,
+        limits: Limits,
+    ) -> Self {
+        let figures = Rc::new(RefCell::new(Figures::new()));
+        let shown = Rc::clone(&figures);
+        client.set_detail(move || shown.borrow().clone());
+        let now = rt::now();
+        Self {
+            rtc,
+            client,
+            is_connected: false,
+            mailbox,
+            control,
+            candidates,
+            outbox: Outbox::default(),
+            limits,
+            begun: now,
+            heard: now,
+            timer: now,
+            figures,
+        }
+    }
+
+    #[expect(
+        clippy::large_stack_frames,
+        reason = "str0m's events are; sessions have stacks for it"
+    )]
+    /// The next that the stack has to tell; `None` when it has nothing more, and all that it wanted to be sent has been.
+    pub(super) fn poll(&mut self) -> Result<Option<Event>, PeerEnd> {
+        loop {
+            match self.rtc.poll_output().map_err(PeerEnd::Rtc)? {
+                Output::Transmit(transmit) => {
+                    self.outbox.push(&transmit, self.mailbox.port().can_cut());
+                    if self.outbox.is_full() {
+                        self.flush()?;
+                    }
+                }
+                Output::Event(Event::Connected) => {
+                    debug!("connected");
+                    self.is_connected = true;
+                    // What was behind it took far more of the stack than what comes.
+                    if let Err(error) = rt::trim_stack() {
+                        debug!(%error, "the stack is not trimmed");
+                    }
+                    return Ok(Some(Event::Connected));
+                }
+                Output::Event(Event::PeerStats(stats)) => self.note_peer(&stats),
+                Output::Event(Event::Closed) => return Err(PeerEnd::Left),
+                Output::Event(event) => return Ok(Some(event)),
+                Output::Timeout(at) => {
+                    self.timer = at;
+                    self.flush()?;
+                    return if self.rtc.is_alive() { Ok(None) } else { Err(PeerEnd::Left) };
+                }
+            }
+        }
+    }
+
+    /// Has the stack take up what was given to it: it wants one change between two polls.
+    pub(super) fn settle(&mut self) -> Result<(), PeerEnd> {
+        self.rtc.handle_input(Input::Timeout(rt::now())).map_err(PeerEnd::Rtc)
+    }
+
+    /// Waits until something arrives, `more` is signalled, the stack wants to be called, or it is `wake`.
+    pub(super) fn wait(
+        &mut self,
+        more: Option<&Cond>,
+        wake: Option<Instant>,
+    ) -> Result<(), PeerEnd> {
+        let now = rt::now();
+        if !self.is_connected && now >= self.begun + self.limits.connect {
+            return Err(PeerEnd::NotConnected(self.limits.connect));
+        }
+        if now >= self.heard + self.limits.silence {
+            return Err(PeerEnd::Silent(self.limits.silence));
+        }
+        let mut until = self.timer.min(self.heard + self.limits.silence);
+        if !self.is_connected {
+            until = until.min(self.begun + self.limits.connect);
+        }
+        let until = wake.map_or(until, |wake| until.min(wake));
+        let datagrams = self.mailbox.datagrams();
+        let happened = select! {
+            control = self.control.receiving() => control.map_or(Happened::Else, Happened::Control),
+            datagram = datagrams.receiving() => datagram.map_or(Happened::Else, Happened::Datagram),
+            () = more.map(Cond::being_signalled) => Happened::Else,
+            () = select::until(until) => Happened::Else,
+        };
+        match happened.map_err(PeerEnd::Wait)? {
+            Happened::Control(control) => self.obey(control),
+            Happened::Datagram(datagram) => {
+                self.receive(&datagram)?;
+                // Others may have come with it.
+                for _ in 0..BATCH {
+                    let Ok(datagram) = self.mailbox.datagrams().try_recv() else { break };
+                    self.receive(&datagram)?;
+                }
+            }
+            Happened::Else => {
+                if rt::now() >= self.timer {
+                    self.settle()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the peer that it is over, if it can be told at once.
+    pub(super) fn say_goodbye(&mut self) {
+        const PATIENCE: Duration = Duration::from_millis(200);
+        // Also when the session was cancelled.
+        rt::shield(PATIENCE, || {
+            if self.rtc.close().is_ok() {
+                while let Ok(Some(_)) = self.poll() {}
+            }
+        });
+    }
+
+    /// Sets figures that the API shows; those without a value are left out.
+    pub(super) fn note(&self, values: impl IntoIterator<Item = (&'static str, Option<f64>)>) {
+        let mut figures = self.figures.borrow_mut();
+        for (name, value) in values {
+            figures.retain(|&(known, _)| known != name);
+            figures.extend(value.map(|value| (name, value)));
+        }
+    }
+
+    /// What came by HTTP.
+    fn obey(&mut self, control: Control) {
+        match control {
+            Control::Candidates(candidates) => {
+                for candidate in candidates {
+                    self.rtc.add_remote_candidate(candidate);
+                }
+            }
+            Control::Restart(theirs, answer) => {
+                let credentials = negotiate::credentials();
+                let mut direct = self.rtc.direct_api();
+                direct.set_remote_ice_credentials(theirs);
+                direct.set_local_ice_credentials(credentials.clone());
+                self.mailbox.rename(&credentials.ufrag);
+                let candidates = negotiate::candidates_as_text(&self.candidates);
+                // Who asked may be gone.
+                let _unheard = answer.send(Fresh { credentials, candidates });
+            }
+        }
+    }
+
+    fn receive(&mut self, datagram: &Datagram) -> Result<(), PeerEnd> {
+        self.client.add_received(datagram.bytes.len());
+        let destination = self.candidate(datagram);
+        // What is no packet of WebRTC is not worth more than the count of its bytes.
+        let Ok(receive) =
+            Receive::new(Protocol::Udp, datagram.source, destination, &datagram.bytes)
+        else {
+            return Ok(());
+        };
+        let now = rt::now();
+        let input = Input::Receive(now, receive);
+        if self.rtc.accepts(&input) {
+            self.heard = now;
+            self.outbox.heard(datagram.source, datagram.local);
+            self.rtc.handle_input(input).map_err(PeerEnd::Rtc)?;
+        }
+        Ok(())
+    }
+
+    /// Which of the addresses that the peer was told it has sent to. Behind NAT it is another than the one that it
+    /// came to.
+    fn candidate(&self, datagram: &Datagram) -> SocketAddr {
+        let of = |ip| self.candidates.iter().find(|candidate| candidate.ip() == ip);
+        let same = |candidate: &&SocketAddr| candidate.is_ipv4() == datagram.source.is_ipv4();
+        let exact = datagram.local.and_then(of);
+        let any = || self.candidates.iter().find(same).or_else(|| self.candidates.first());
+        exact.or_else(any).copied().unwrap_or(datagram.source)
+    }
+
+    fn flush(&mut self) -> Result<(), PeerEnd> {
+        let sent = self.outbox.flush(self.mailbox.port());
+        self.client.sent.set(self.outbox.total());
+        sent.map_err(PeerEnd::Io)
+    }
+
+    fn note_peer(&self, stats: &PeerStats) {
+        self.note([
+            ("rtt_s", stats.rtt.map(|rtt| rtt.as_secs_f64())),
+            ("sent_loss_ratio", stats.egress_loss_fraction.map(f64::from)),
+            ("received_loss_ratio", stats.ingress_loss_fraction.map(f64::from)),
+        ]);
+    }
+}
+
+impl fmt::Display for PeerEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(why) => write!(f, "refused: {why}"),
+            Self::Left => f.write_str("the peer closed the connection"),
+            Self::NotConnected(limit) => write!(f, "no connection came about in {limit:?}"),
+            Self::Silent(limit) => write!(f, "the peer was not heard of for {limit:?}"),
+            Self::Unpublished => f.write_str("the publisher left"),
+            Self::TakenOver => f.write_str("another publisher took the stream over"),
+            Self::TooFast(limit) => write!(
+                f,
+                "the publisher sent more than the {limit} bit/s of limits.bitrate_per_publisher"
+            ),
+            Self::Rtc(error) => write!(f, "WebRTC: {error}"),
+            Self::Io(error) => write!(f, "cannot send: {error}"),
+            Self::Wait(error) => write!(f, "ended by the gateway: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for PeerEnd {}

@@ -1,0 +1,195 @@
+//! One publisher, top to bottom: its frames in, a source out. It is asked for random-access points, which no encoder of WebRTC
+//! sends unasked.
+
+use super::{
+    frames::{Frame, Track},
+    negotiate::Incoming,
+    peer::{Peer, PeerEnd},
+};
+use crate::{
+    container::Sink,
+    hub::Publisher,
+    media::{MediaKind, Tracks},
+};
+use std::time::{Duration, Instant};
+use str0m::{
+    Event,
+    media::{KeyframeRequestKind, MediaData},
+    stats::MediaIngressStats,
+};
+use thalweg_runtime as rt;
+use tracing::debug;
+
+/// How long a viewer of any kind may have to wait for a picture to begin with.
+const KEYFRAMES: Duration = Duration::from_secs(2);
+
+/// A publisher is not asked more often than this, whatever is lost.
+const KEYFRAMES_MIN: Duration = Duration::from_millis(500);
+
+/// A publisher and all that is known of it.
+struct Ingest<'a> {
+    peer: Peer<'a>,
+    publisher: Publisher,
+    tracks: Vec<Track>,
+    /// When the last random-access point came, or was asked for.
+    asked: Instant,
+    /// Pictures were lost: what follows cannot be decoded.
+    waits_for_key: bool,
+    /// When media came last.
+    media: Instant,
+    silence: Duration,
+}
+
+/// Takes what a publisher sends until either side ends it. A publisher that sends no media for `silence` has ended.
+///
+/// # Suspends
+///
+/// For as long as it publishes.
+pub(super) fn publish(
+    peer: Peer<'_>,
+    incoming: &[Incoming],
+    publisher: Publisher,
+    silence: Duration,
+) -> PeerEnd {
+    let now = rt::now();
+    let mut ingest = Ingest {
+        peer,
+        publisher,
+        tracks: incoming.iter().map(|incoming| Track::new(incoming, now)).collect(),
+        asked: now,
+        waits_for_key: true,
+        media: now,
+        silence,
+    };
+    ingest.tell_tracks();
+    let end = ingest.run();
+    ingest.peer.say_goodbye();
+    end
+}
+
+impl Ingest<'_> {
+    fn run(&mut self) -> PeerEnd {
+        loop {
+            if let Err(end) = self.drain() {
+                return end;
+            }
+            if !self.publisher.is_current() {
+                return PeerEnd::TakenOver;
+            }
+            if let Some(limit) = self.publisher.exceeded_bps() {
+                return PeerEnd::TooFast(limit);
+            }
+            let now = rt::now();
+            if now >= self.media + self.silence {
+                return PeerEnd::Silent(self.silence);
+            }
+            if self.peer.is_connected && now >= self.next_request() {
+                if let Err(end) = self.ask_for_key(now) {
+                    return end;
+                }
+                continue;
+            }
+            let wake = if self.peer.is_connected {
+                self.next_request().min(self.media + self.silence)
+            } else {
+                self.media + self.silence
+            };
+            if let Err(end) = self.peer.wait(None, Some(wake)) {
+                return end;
+            }
+        }
+    }
+
+    fn next_request(&self) -> Instant {
+        self.asked + if self.waits_for_key { KEYFRAMES_MIN } else { KEYFRAMES }
+    }
+
+    fn drain(&mut self) -> Result<(), PeerEnd> {
+        while let Some(event) = self.peer.poll()? {
+            match event {
+                Event::Connected => self.ask_for_key(rt::now())?,
+                Event::MediaData(data) => self.take(&data),
+                Event::MediaIngressStats(stats) => self.note_ingress(&stats),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, data: &MediaData) {
+        self.media = rt::now();
+        self.publisher.add_received(data.data.len());
+        let Some(index) = self.tracks.iter().position(|track| track.mid() == data.mid) else {
+            return;
+        };
+        self.align(index, data);
+        let Some(track) = self.tracks.get_mut(index) else { return };
+        let is_video = track.kind() == MediaKind::Video;
+        if is_video && !data.contiguous {
+            debug!("pictures were lost");
+            self.waits_for_key = true;
+        }
+        let Frame { unit, is_new } = match track.frame(data) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return,
+            Err(error) => return debug!(%error, "a frame cannot be understood"),
+        };
+        if is_video {
+            if unit.random_access {
+                self.waits_for_key = false;
+                self.asked = self.media;
+            } else if self.waits_for_key {
+                return;
+            }
+        }
+        if is_new {
+            self.tell_tracks();
+        }
+        self.publisher.unit(unit);
+    }
+
+    /// Sound and pictures have clocks of their own; once both have told how theirs is on the wall, they are brought
+    /// together (RFC 3550 §6.4.1).
+    fn align(&mut self, index: usize, data: &MediaData) {
+        let Some(info) = data.last_sender_info else { return };
+        if let Some(track) = self.tracks.get_mut(index) {
+            track.note_sender(&info);
+        }
+        let (video, audio): (Vec<_>, Vec<_>) =
+            self.tracks.iter_mut().partition(|track| track.kind() == MediaKind::Video);
+        if let (Some(video), Some(audio)) = (video.into_iter().next(), audio.into_iter().next()) {
+            audio.align_with(video);
+        }
+    }
+
+    fn tell_tracks(&mut self) {
+        let tracks: Tracks = self.tracks.iter().map(Track::as_track).collect();
+        self.publisher.tracks(&tracks);
+    }
+
+    fn ask_for_key(&mut self, now: Instant) -> Result<(), PeerEnd> {
+        self.asked = now;
+        let video = self.tracks.iter().find(|track| track.kind() == MediaKind::Video);
+        let Some(mid) = video.map(Track::mid) else { return Ok(()) };
+        if let Some(mut writer) = self.peer.rtc.writer(mid)
+            && writer.is_request_keyframe_possible(KeyframeRequestKind::Pli)
+            && let Err(error) = writer.request_keyframe(None, KeyframeRequestKind::Pli)
+        {
+            // Nothing has come yet from which the stream is known.
+            debug!(%error, "no random-access point can be asked for");
+        }
+        self.peer.settle()
+    }
+
+    fn note_ingress(&self, stats: &MediaIngressStats) {
+        let video = self.tracks.iter().find(|track| track.kind() == MediaKind::Video);
+        let names = if video.is_some_and(|track| track.mid() == stats.mid) {
+            ["video_packets", "video_nacks", "video_plis"]
+        } else {
+            ["audio_packets", "audio_nacks", "audio_plis"]
+        };
+        #[expect(clippy::cast_precision_loss, reason = "figures for people; 2^53 packets are far")]
+        let values = [stats.packets, stats.nacks, stats.plis].map(|it| Some(it as f64));
+        self.peer.note(names.into_iter().zip(values));
+    }
+}
