@@ -9,9 +9,11 @@
 //! An attempt is judged in this order; the first that says no is the reason that the peer is sent:
 //!
 //! 1. the networks, the first that contains the peer's address; then what [`Admission::other_networks`] says;
-//! 2. the stream id: one that cannot be parsed is `BAD_REQUEST`, if the table knows streams at all;
-//! 3. the stream's own rule, else that of the longest prefix, else that for all others;
-//! 4. for who wants to publish: whether the stream is busy.
+//! 2. the judge, where there is one: a function that computes with nothing but what it holds, for passwords and
+//!    signatures that no table can list;
+//! 3. the stream id: one that cannot be parsed is `BAD_REQUEST`, if the table knows streams at all;
+//! 4. the stream's own rule, else that of the longest prefix, else that for all others;
+//! 5. for who wants to publish: whether the stream is busy.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -42,6 +44,7 @@ use crate::stream_id::{StreamId, StreamMode};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Admission {
+    judge: Option<Judge>,
     /// With the reason where it is a refusal.
     networks: Vec<(Network, Option<RejectReason>)>,
     other_networks: Option<RejectReason>,
@@ -53,6 +56,20 @@ pub struct Admission {
     default_stream: Option<String>,
     default_mode: Option<StreamMode>,
 }
+
+/// Who wants to connect.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Attempt<'a> {
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// The stream id as it came; it may be anything.
+    pub stream_id: &'a [u8],
+}
+
+/// Decides by more than a table can hold.
+#[derive(Clone)]
+struct Judge(Arc<dyn Fn(&Attempt<'_>) -> StreamRule + Send + Sync>);
 
 /// What holds for a stream.
 #[derive(Clone, Debug)]
@@ -108,6 +125,20 @@ impl Admission {
         self
     }
 
+    /// Asks `judge` about who passes the networks. What it says comes before all that is said of streams: a
+    /// refusal stands, and its passphrase and latency are taken; what it is [`StreamRule::only`] for does not count.
+    ///
+    /// It runs on libsrt's thread, which receives for all streams of the port meanwhile. So it may compute for some
+    /// microseconds with values that nobody changes, but neither wait nor touch a runtime.
+    #[must_use]
+    pub fn judge(
+        mut self,
+        judge: impl Fn(&Attempt<'_>) -> StreamRule + Send + Sync + 'static,
+    ) -> Self {
+        self.judge = Some(Judge(Arc::new(judge)));
+        self
+    }
+
     /// What holds for the stream: `resource` as in the stream id's `r=`, or the stream id as it is. Several
     /// rules may be given for different modes.
     #[must_use]
@@ -159,8 +190,19 @@ impl Admission {
     }
 
     /// What becomes of an attempt.
-    pub(crate) fn judge(&self, peer: SocketAddr, stream_id: &[u8]) -> Result<Terms, RejectReason> {
+    pub(crate) fn decide(&self, peer: SocketAddr, stream_id: &[u8]) -> Result<Terms, RejectReason> {
         self.judge_address(peer.ip())?;
+        let own = match &self.judge {
+            Some(judge) => (judge.0)(&Attempt { peer, stream_id }).terms?,
+            None => Terms::default(),
+        };
+        let listed = self.judge_stream(stream_id)?;
+        let (passphrase, latency) =
+            (own.passphrase.or(listed.passphrase), own.latency.or(listed.latency));
+        Ok(Terms { passphrase, latency })
+    }
+
+    fn judge_stream(&self, stream_id: &[u8]) -> Result<Terms, RejectReason> {
         if !self.knows_streams() {
             return Ok(Terms::default());
         }
@@ -283,6 +325,12 @@ impl Network {
     }
 }
 
+impl fmt::Debug for Judge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Judge")
+    }
+}
+
 impl From<IpAddr> for Network {
     fn from(address: IpAddr) -> Self {
         Self { address, bits: if address.is_ipv4() { 32 } else { 128 } }
@@ -327,7 +375,7 @@ mod tests {
     use super::*;
 
     fn judge(admission: &Admission, peer: &str, stream_id: &str) -> Result<Terms, RejectReason> {
-        admission.judge((peer.parse::<IpAddr>().unwrap(), 1).into(), stream_id.as_bytes())
+        admission.decide((peer.parse::<IpAddr>().unwrap(), 1).into(), stream_id.as_bytes())
     }
 
     #[test]
@@ -369,6 +417,31 @@ mod tests {
             ("::1", Some(RejectReason::UNAUTHORIZED)),
         ] {
             assert_eq!(judge(&admission, peer, "").err(), expected, "{peer}");
+        }
+    }
+
+    #[test]
+    fn a_judge_is_asked_between_the_networks_and_the_streams() {
+        let admission = Admission::new()
+            .deny_network("10.0.0.0/8".parse().unwrap(), RejectReason::FORBIDDEN)
+            .stream("live/two", StreamRule::admit().passphrase("that of the table"))
+            .busy("live/one")
+            .judge(|attempt| match attempt.stream_id {
+                b"live/no" => StreamRule::reject(RejectReason::UNAUTHORIZED),
+                b"live/three" => StreamRule::admit().passphrase("that of the judge"),
+                _ => StreamRule::admit(),
+            });
+        for (peer, stream_id, expected) in [
+            ("10.1.1.1", "live/no", Err(RejectReason::FORBIDDEN)),
+            ("11.1.1.1", "live/no", Err(RejectReason::UNAUTHORIZED)),
+            ("11.1.1.1", "#!::r=live/one,m=publish", Err(RejectReason::CONFLICT)),
+            ("11.1.1.1", "live/two", Ok(Some("that of the table"))),
+            ("11.1.1.1", "live/three", Ok(Some("that of the judge"))),
+            ("11.1.1.1", "live/four", Ok(None)),
+        ] {
+            let terms = judge(&admission, peer, stream_id);
+            let passphrase = terms.map(|terms| terms.passphrase);
+            assert_eq!(passphrase.as_ref().map(Option::as_deref), expected.as_ref().map(|p| *p));
         }
     }
 

@@ -53,7 +53,7 @@ pub mod stats;
 pub mod stream_id;
 pub mod url;
 
-pub use admission::{Admission, Network, NetworkError, StreamRule};
+pub use admission::{Admission, Attempt, Network, NetworkError, StreamRule};
 pub use connection::{Encryption, KeyState, Latency};
 pub use error::{
     AcceptError, BindError, ConnectError, FinishError, RecvError, SendError, SrtError, StartError,

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use super::ffi::{self, Verdict};
 use crate::admission::Admission;
 use crate::reject::RejectReason;
-use crate::stream_id::StreamId;
+use crate::stream_id::masked;
 
 /// An attempt to connect that was refused.
 #[derive(Clone, Debug)]
@@ -73,10 +73,7 @@ impl Gate {
     }
 
     fn refuse(&self, peer: SocketAddr, stream_id: &[u8], reason: RejectReason) {
-        let stream_id = match StreamId::parse_bytes(stream_id) {
-            Ok(parsed) => parsed.to_string(),
-            Err(_) => String::from_utf8_lossy(stream_id).into_owned(),
-        };
+        let stream_id = masked(&String::from_utf8_lossy(stream_id));
         // Nothing else tells of an attempt that never became a connection.
         tracing::info!(target: "srt", %peer, stream_id, %reason, "refused in the handshake");
         let refusal = Refusal { at: SystemTime::now(), peer, stream_id, reason };
@@ -93,7 +90,7 @@ impl Gate {
 impl ffi::Gate for Gate {
     fn judge(&self, peer: SocketAddr, stream_id: &[u8]) -> Verdict {
         let admission = Arc::clone(&lock(&self.admission));
-        match admission.judge(peer, stream_id) {
+        match admission.decide(peer, stream_id) {
             Ok(terms) => Verdict::Admit {
                 passphrase: terms.passphrase,
                 latency_ms: terms.latency.map(|latency| {
