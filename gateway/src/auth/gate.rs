@@ -1,7 +1,14 @@
 //! The one place that is asked who may publish and who may play.
 
-use super::{Action, Ask, PlayGrant, PublishGrant, Refused, grant::Allowed};
-use std::{cell::RefCell, fmt, rc::Rc};
+use super::{Action, Admitted, Ask, PlayGrant, PublishGrant, Refused, Rules, grant::Allowed};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    rc::Rc,
+    sync::Arc,
+    time::SystemTime,
+};
+use thalweg_runtime::{WaitError, sync::Cond};
 
 /// Called when what a check has allowed is over. It must not suspend; what takes longer belongs in a coroutine of its own.
 pub type AtEnd = Box<dyn FnOnce()>;
@@ -15,6 +22,11 @@ pub struct Gate(Rc<Inner>);
 
 #[derive(Default)]
 struct Inner {
+    /// Shared with the threads that make SRT's connections.
+    rules: RefCell<Arc<Rules>>,
+    /// How often the rules were replaced.
+    changes: Cell<u64>,
+    changed: Cond,
     checks: RefCell<Vec<Rc<Check>>>,
 }
 
@@ -23,6 +35,44 @@ impl Gate {
     #[must_use]
     pub fn open() -> Self {
         Self::default()
+    }
+
+    /// One with these rules.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        let gate = Self::default();
+        gate.replace(rules);
+        gate
+    }
+
+    /// Puts other rules in force. Who was let in by the ones before stays.
+    pub fn replace(&self, rules: Rules) {
+        self.0.rules.replace(Arc::new(rules));
+        self.0.changes.set(self.0.changes.get() + 1);
+        self.0.changed.broadcast();
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.0.rules.borrow())
+    }
+
+    /// Waits until the rules were replaced since the change numbered `seen`; the result is the number of the latest change. They
+    /// count from 1.
+    ///
+    /// # Suspends
+    ///
+    /// Until then, unless it has happened already.
+    ///
+    /// # Errors
+    ///
+    /// When the wait was cancelled, or a deadline passed.
+    pub fn wait_changed(&self, seen: u64) -> Result<u64, WaitError> {
+        while self.0.changes.get() <= seen {
+            self.0.changed.wait()?;
+        }
+        Ok(self.0.changes.get())
     }
 
     /// Has `check` asked about everybody whom the rules let in, after the checks that are there already. It may suspend.
@@ -43,7 +93,8 @@ impl Gate {
     /// [`Refused`], if it may not.
     pub fn publish(&self, ask: &Ask) -> Result<PublishGrant, Refused> {
         debug_assert_eq!(ask.action, Action::Publish, "what is asked for is what is wanted");
-        self.check(ask).map(PublishGrant::new)
+        let admitted = self.examine(ask)?;
+        self.check(ask, &admitted).map(PublishGrant::new)
     }
 
     /// Whether the peer may play.
@@ -57,7 +108,8 @@ impl Gate {
     /// [`Refused`], if it may not.
     pub fn play(&self, ask: &Ask) -> Result<PlayGrant, Refused> {
         debug_assert_eq!(ask.action, Action::Play, "what is asked for is what is wanted");
-        self.check(ask).map(PlayGrant::new)
+        let admitted = self.examine(ask)?;
+        self.check(ask, &admitted).map(PlayGrant::new)
     }
 
     /// Like [`Gate::publish`], for what the configuration itself has published: there is nobody who could show
@@ -71,11 +123,21 @@ impl Gate {
     ///
     /// [`Refused`], if a check says so.
     pub fn publish_configured(&self, ask: &Ask) -> Result<PublishGrant, Refused> {
-        self.check(ask).map(PublishGrant::new)
+        self.check(ask, &Admitted::default()).map(PublishGrant::new)
     }
 
-    fn check(&self, ask: &Ask) -> Result<Allowed, Refused> {
-        let mut allowed = Allowed::new(ask);
+    /// What the rules alone say, without a grant: for the further requests of a player that has one already, as those of
+    /// HLS.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`], if it may not.
+    pub fn examine(&self, ask: &Ask) -> Result<Admitted, Refused> {
+        self.0.rules.borrow().judge(ask, SystemTime::now())
+    }
+
+    fn check(&self, ask: &Ask, admitted: &Admitted) -> Result<Allowed, Refused> {
+        let mut allowed = Allowed::new(ask, admitted);
         // No borrow lives while a check suspends.
         let checks = self.0.checks.borrow().clone();
         for check in checks {
@@ -89,14 +151,17 @@ impl Gate {
 
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Gate({} checks)", self.0.checks.borrow().len())
+        f.debug_struct("Gate")
+            .field("rules", &self.0.rules)
+            .field("checks", &self.0.checks.borrow().len())
+            .finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::Cell;
+    use crate::auth::{Rule, Terms};
 
     fn ask(action: Action) -> Ask {
         Ask::new(action, &"live/cam".parse().unwrap(), "test", "192.0.2.1:5".parse().unwrap())
@@ -107,6 +172,24 @@ mod tests {
         let gate = Gate::open();
         assert_eq!(gate.publish(&ask(Action::Publish)).unwrap().key().path(), "live/cam");
         assert_eq!(gate.play(&ask(Action::Play)).unwrap().key().path(), "live/cam");
+    }
+
+    #[test]
+    fn rules_are_asked_before_checks_and_may_be_replaced() {
+        let closed = Terms { is_closed: true, ..Terms::default() };
+        let streams = vec!["live/*".parse().unwrap()];
+        let rules = Rules::new(vec![Rule { streams, publish: Some(closed), play: None }]);
+        let gate = Gate::new(rules);
+        gate.add_check(|ask| match ask.action {
+            Action::Publish if ask.client != 7 => panic!("the rules refused already"),
+            _ => Ok(None),
+        });
+        assert!(matches!(gate.publish(&ask(Action::Publish)), Err(Refused::Forbidden(_))));
+        gate.play(&ask(Action::Play)).unwrap();
+        let configured = ask(Action::Publish).of_client(7);
+        assert!(gate.publish_configured(&configured).is_ok(), "no rule is looked at");
+        gate.replace(Rules::default());
+        assert!(gate.publish(&configured).is_ok());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What the gate gives to who is let in.
 
-use super::{Ask, AtEnd};
+use super::{Admitted, Ask, AtEnd};
 use crate::key::StreamKey;
-use std::fmt;
+use std::{fmt, time::SystemTime};
 
 /// Its holder may publish a stream. Dropping it ends that: who allowed it hears of it.
 #[derive(Debug)]
@@ -15,12 +15,13 @@ pub struct PlayGrant(Allowed);
 /// What was allowed, and who wants to know when it is over.
 pub(super) struct Allowed {
     key: StreamKey,
+    until: Option<SystemTime>,
     at_end: Vec<AtEnd>,
 }
 
 impl Allowed {
-    pub(super) fn new(ask: &Ask) -> Self {
-        Self { key: ask.key.clone(), at_end: Vec::new() }
+    pub(super) fn new(ask: &Ask, admitted: &Admitted) -> Self {
+        Self { key: ask.key.clone(), until: admitted.until, at_end: Vec::new() }
     }
 
     /// Has `at_end` called when this is over. The last that came is called first.
@@ -47,6 +48,12 @@ impl PublishGrant {
     pub const fn key(&self) -> &StreamKey {
         &self.0.key
     }
+
+    /// When that has to end, where it does.
+    #[must_use]
+    pub const fn until(&self) -> Option<SystemTime> {
+        self.0.until
+    }
 }
 
 impl PlayGrant {
@@ -58,6 +65,12 @@ impl PlayGrant {
     #[must_use]
     pub const fn key(&self) -> &StreamKey {
         &self.0.key
+    }
+
+    /// When that has to end, where it does.
+    #[must_use]
+    pub const fn until(&self) -> Option<SystemTime> {
+        self.0.until
     }
 }
 

@@ -4,15 +4,24 @@
 //! tells the peer in its own words. Nothing else can make a grant, and the hub begins nothing without one; dropping it ends
 //! what it allowed.
 //!
-//! The gate looks at its rules first, which takes no time and suspends nowhere. Then it asks its checks in turn, which may take
+//! The gate looks at its [`Rules`] first, which takes no time and suspends nowhere: addresses, names and passwords, signed
+//! addresses, tokens. Then it asks its checks in turn, which may take
 //! as long as they like: web hooks are such checks. What a publisher sends meanwhile waits in the buffers of its socket.
 
 mod ask;
 mod gate;
 mod grant;
+mod jwt;
+mod password;
 mod refused;
+mod rules;
+mod signed;
 
 pub use ask::{Action, Ask, Credentials};
 pub use gate::{AtEnd, Gate};
 pub use grant::{PlayGrant, PublishGrant};
+pub use jwt::{KeyText, SignedBy, Verifier, VerifierError};
+pub use password::User;
 pub use refused::Refused;
+pub use rules::{Admitted, Rule, Rules, Terms};
+pub use signed::Signer;

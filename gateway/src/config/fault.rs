@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
+use super::access;
 use super::layer::Origin;
-use super::schema::KEYS;
+use super::schema::{KEYS, Key};
 use super::value::Kind;
 
 /// One thing that is wrong, and where.
@@ -126,15 +127,17 @@ impl Fault {
 }
 
 fn is_secret_variable(name: &str) -> bool {
-    let mut secrets = KEYS.iter().filter(|key| matches!(key.kind, Kind::Secret { .. }));
+    let is_secret = |kind| matches!(kind, Kind::Secret { .. } | Kind::Access);
+    let mut secrets = KEYS.iter().filter(|key| is_secret(key.kind));
     secrets.any(|key| key.variable() == name)
 }
 
 /// Overwrites what is assigned to keys that hold secrets, byte for byte, so that places stay what they are.
 fn mask_secrets(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();
-    for key in KEYS.iter().filter(|key| matches!(key.kind, Kind::Secret { .. })) {
-        for (at, name) in text.match_indices(key.name()) {
+    let keys = KEYS.iter().filter(|key| matches!(key.kind, Kind::Secret { .. })).map(Key::name);
+    for name in keys.chain(access::SECRETS) {
+        for (at, name) in text.match_indices(name) {
             let rest = text.get(at + name.len()..).unwrap_or_default();
             // Also `"passphrase" =`.
             let value = rest.trim_start_matches(['"', '\'', ' ', '\t']);
@@ -142,7 +145,7 @@ fn mask_secrets(text: &str) -> String {
             let start = text.len() - value.trim_start_matches([' ', '\t']).len();
             // A text of several lines may hide anything in what follows.
             let has_lines =
-                ["\"\"\"", "'''"].iter().any(|quotes| value.trim_start().starts_with(quotes));
+                ["\"\"\"", "'''", "["].iter().any(|open| value.trim_start().starts_with(open));
             let len = if has_lines { value.len() } else { value.find('\n').unwrap_or(value.len()) };
             let end = text.len() - value.len() + len;
             for byte in bytes.get_mut(start..end).unwrap_or_default() {
@@ -175,6 +178,7 @@ mod tests {
             ("x = { \"passphrase\" = 's' }", "x = { \"passphrase\" = *****"),
             ("passphrase = '''\nse\ncret'''\nb=1", "passphrase = ***\n**\n*******\n***"),
             ("# a passphrase is secret", "# a passphrase is secret"),
+            ("signed = [\n\"x\"]\nb", "signed = *\n****\n*"),
         ] {
             assert_eq!(mask_secrets(text), masked);
             assert_eq!(mask_secrets(text).len(), text.len());

@@ -6,6 +6,7 @@
 //!
 //! Loading is a function of texts: this room reads no file and no environment itself.
 
+mod access;
 mod check;
 mod fault;
 mod layer;
@@ -19,9 +20,9 @@ pub use crate::secret::{MASK, Secret};
 pub use fault::{ConfigError, Fault};
 pub use layer::Origin;
 pub use settings::{
-    Api, CertificateFiles, Config, DefaultMode, Http, Https, Hub, Limits, Log, LogFormat, Play,
-    Publish, ReferenceB, Rtmp, Rtmps, SecondPublisher, SilentPlayer, Srt, Timeouts, Tls, TsStart,
-    UdpInput, WebRtc,
+    AccessRule, AccessTerms, AccessTokens, AccessUser, Api, CertificateFiles, Config, DefaultMode,
+    Http, Https, Hub, Limits, Log, LogFormat, Play, Publish, ReferenceB, Rtmp, Rtmps,
+    SecondPublisher, SilentPlayer, Srt, Timeouts, Tls, TokenAlgorithm, TsStart, UdpInput, WebRtc,
 };
 pub use value::Kind;
 
@@ -132,6 +133,7 @@ impl InForce {
         let as_written = || leaf.layer.text.get(leaf.value.span()).unwrap_or_default().to_owned();
         let value = match (leaf.key.kind, value) {
             (Kind::Secret { .. }, Some(_)) => format!("\"{MASK}\""),
+            (Kind::Access, Some(value)) => access::masked(value).to_string(),
             (kind, None) if kind.is_text() => "\"\"".into(),
             (Kind::Size { .. }, _) | (_, None) => as_written(),
             (_, Some(value)) => value.to_string(),

@@ -4,7 +4,9 @@
 use std::fmt::Write;
 
 use super::InForce;
+use super::access;
 use super::schema::{KEYS, Key, SECTIONS};
+use super::value::Kind;
 
 /// The defaults as a TOML file with a comment at each key: the lowest layer of every configuration, and a good start
 /// for one's own.
@@ -60,9 +62,12 @@ pub fn markdown() -> String {
             entry(&mut text, key);
         }
     }
-    text.push_str("\n## `[[udp]]`\n");
     for key in top_level() {
+        push(&mut text, format_args!("\n## `[[{}]]`\n", key.name()));
         entry(&mut text, key);
+        if key.kind == Kind::Access {
+            access::describe_keys(&mut text);
+        }
     }
     text
 }

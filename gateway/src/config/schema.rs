@@ -127,6 +127,12 @@ pub const KEYS: &[Key] = &[
         doc: "TCP addresses to listen on for RTMP; an empty list turns it off.",
     },
     Key {
+        path: "rtmp.proxy_protocol",
+        kind: Kind::Boolean,
+        default: "false",
+        doc: "As `http.proxy_protocol`, from the same `http.trusted_proxies`.",
+    },
+    Key {
         path: "rtmp.silent_player",
         kind: Kind::Choice(&["enhanced", "legacy"]),
         default: r#""enhanced""#,
@@ -139,6 +145,21 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Addresses,
         default: r#"["0.0.0.0:8080", "[::]:8080"]"#,
         doc: "TCP addresses to listen on for HTTP; an empty list turns it off.",
+    },
+    Key {
+        path: "http.proxy_protocol",
+        kind: Kind::Boolean,
+        default: "false",
+        doc: "Whether each connection begins with a header of the PROXY protocol, version 1 or 2, that tells where it \
+              comes from. Connections from elsewhere than `http.trusted_proxies` are then refused.",
+    },
+    Key {
+        path: "http.trusted_proxies",
+        kind: Kind::Networks,
+        default: "[]",
+        doc: "Networks of proxies in front of the gateway. What they say of the addresses of others is believed, in \
+              `Forwarded` or `X-Forwarded-For` and by the PROXY protocol; from anybody else these are ignored. \
+              Of several addresses the last counts that is not a trusted proxy's.",
     },
     Key {
         path: "api.token",
@@ -390,6 +411,14 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Inputs,
         default: "[]",
         doc: "MPEG-TS over UDP without SRT: what arrives at the address becomes the named stream.",
+    },
+    Key {
+        path: "access",
+        kind: Kind::Access,
+        default: "[]",
+        doc: "Who may publish and play. Of the rules whose `streams` fit and that have a table for what is wanted, \
+              `publish` or `play`, the first decides; where there is none, everybody may. docs/security.md tells \
+              how credentials are shown in each protocol.",
     },
 ];
 

@@ -13,9 +13,10 @@ use std::num::ParseIntError;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 
-use crate::key::StreamKey;
+use crate::key::{Pattern, StreamKey};
 use crate::secret::Secret;
 
 /// A whole configuration.
@@ -52,6 +53,8 @@ pub struct Config {
     pub log: Log,
     /// Inputs of MPEG-TS over UDP.
     pub udp: Vec<UdpInput>,
+    /// Who may publish and play; the first rule that fits decides.
+    pub access: Vec<AccessRule>,
 }
 
 /// `[srt]`
@@ -90,6 +93,8 @@ pub enum DefaultMode {
 pub struct Rtmp {
     /// Where to listen; not at all when empty.
     pub listen: Vec<SocketAddr>,
+    /// Whether each connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// What players get that announce nothing.
     pub silent_player: SilentPlayer,
 }
@@ -110,6 +115,11 @@ pub enum SilentPlayer {
 pub struct Http {
     /// Where to listen; not at all when empty.
     pub listen: Vec<SocketAddr>,
+    /// Whether each connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// Who is believed about the addresses of others.
+    #[serde(deserialize_with = "networks")]
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// `[api]`
@@ -323,6 +333,91 @@ pub struct UdpInput {
     pub listen: SocketAddr,
     /// What it becomes.
     pub stream: StreamKey,
+}
+
+/// One of `[[access]]`: what holds for some streams.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessRule {
+    /// For which.
+    pub streams: Vec<Pattern>,
+    /// Who may publish.
+    pub publish: Option<AccessTerms>,
+    /// Who may play.
+    pub play: Option<AccessTerms>,
+}
+
+/// Who may do something.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessTerms {
+    /// Nobody may.
+    #[serde(default)]
+    pub closed: bool,
+    /// From these addresses only, unless there are none.
+    #[serde(default, deserialize_with = "networks")]
+    pub allow: Vec<IpNet>,
+    /// Not from these addresses.
+    #[serde(default, deserialize_with = "networks")]
+    pub deny: Vec<IpNet>,
+    /// By name and password.
+    #[serde(default)]
+    pub users: Vec<AccessUser>,
+    /// By an address that is signed with one of these secrets.
+    #[serde(default)]
+    pub signed: Vec<Secret>,
+    /// By a token.
+    pub jwt: Option<AccessTokens>,
+    /// SRT: the passphrase in place of `srt.passphrase`; empty for none.
+    pub passphrase: Option<Secret>,
+    /// Whether what a token or a signed address allowed ends when it expires.
+    #[serde(default)]
+    pub end_at_expiry: bool,
+}
+
+/// A name and a password.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessUser {
+    /// The name.
+    pub name: String,
+    /// The password.
+    pub password: Secret,
+}
+
+/// What tokens are checked with.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessTokens {
+    /// How they are signed.
+    pub algorithm: TokenAlgorithm,
+    /// The secret of HS256.
+    pub secret: Option<Secret>,
+    /// A public key of the form PEM.
+    pub key_file: Option<PathBuf>,
+    /// A set of public keys.
+    pub jwks_file: Option<PathBuf>,
+    /// What their `iss` has to be.
+    pub issuer: Option<String>,
+    /// What their `aud` has to be.
+    pub audience: Option<String>,
+}
+
+/// How tokens are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum TokenAlgorithm {
+    /// HMAC with SHA-256.
+    Hs256,
+    /// RSA with SHA-256.
+    Rs256,
+    /// ECDSA on P-256 with SHA-256.
+    Es256,
+}
+
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
 }
 
 fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

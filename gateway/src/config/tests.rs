@@ -67,6 +67,8 @@ fn every_key_goes_to_a_setting_of_its_own() {
             Kind::Ips => "[\"192.0.2.1\"]".into(),
             Kind::Ports => "{ 10090 = \"live/cam\" }".into(),
             Kind::Certificates => "[{ certificate = \"b.pem\", key = \"b.key\" }]".into(),
+            Kind::Networks => "[\"10.0.0.0/8\"]".into(),
+            Kind::Access => "[{ streams = \"live/*\", publish = false }]".into(),
             Kind::Inputs => "[{ listen = \"127.0.0.1:5000\", stream = \"cam\" }]".into(),
         };
         let changed = format!("{}={changed}", key.path);

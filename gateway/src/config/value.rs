@@ -9,6 +9,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 use tracing_subscriber::EnvFilter;
 
+use super::access;
 use super::nearest::nearest;
 use crate::key::StreamKey;
 
@@ -69,6 +70,10 @@ pub enum Kind {
     Inputs,
     /// A list of tables with the paths of a certificate and of its key.
     Certificates,
+    /// A list of networks.
+    Networks,
+    /// A list of rules about who may publish and play.
+    Access,
 }
 
 /// What is wrong with a value, and where.
@@ -79,7 +84,7 @@ pub(super) struct Wrong {
     pub(super) expected: String,
 }
 
-type Checked<T> = Result<T, Wrong>;
+pub(super) type Checked<T> = Result<T, Wrong>;
 
 impl Kind {
     /// The value in its plain form; `None` where it stands for no value.
@@ -138,6 +143,8 @@ impl Kind {
             (Self::Ports, DeValue::Table(table)) => ports(table).map(Some),
             (Self::Inputs, DeValue::Array(list)) => inputs(list).map(Some),
             (Self::Certificates, DeValue::Array(list)) => certificates(list).map(Some),
+            (Self::Networks, DeValue::Array(_)) => access::networks(value).map(Some),
+            (Self::Access, DeValue::Array(list)) => access::rules(list).map(Some),
             _ => Err(mismatch()),
         }
     }
@@ -196,12 +203,14 @@ impl fmt::Display for Kind {
             Self::Ports => f.write_str(r#"a table from ports to streams, such as { 10090 = "live/cam" }"#),
             Self::Certificates => f.write_str(r#"a list of tables such as { certificate = "b.pem", key = "b.key" }"#),
             Self::Inputs => f.write_str(r#"a list of tables such as { listen = "0.0.0.0:5000", stream = "live/cam" }"#),
+            Self::Networks => f.write_str(access::NETWORKS),
+            Self::Access => f.write_str(r#"a list of tables such as { streams = "live/*", publish = { users = [{ name = "me", password = "…" }] } }"#),
         }
     }
 }
 
 /// What a value of the wrong kind is.
-fn describe(value: &DeValue<'_>) -> &'static str {
+pub(super) fn describe(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",
         DeValue::Integer(_) => "a whole number",

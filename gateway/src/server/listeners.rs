@@ -81,7 +81,7 @@ impl Listeners {
         let mut watch = Vec::new();
         for port in &self.srt {
             for at in port.addresses().map(reachable) {
-                match &port.settings.published {
+                match &port.settings.naming.published {
                     Some(key) => publish.push(format!("srt://{at}   as {key}")),
                     None => {
                         publish.push(format!("srt://{at}?streamid=#!::r=live/cam,m=publish"));
@@ -136,9 +136,9 @@ impl Listeners {
         let mut coroutines = Vec::new();
         let srt: Rc<[SrtPort]> = self.srt.into();
         for at in 0..srt.len() {
-            let (srt, gateway) = (Rc::clone(&srt), Rc::clone(gateway));
+            let (ports, gateway) = (Rc::clone(&srt), Rc::clone(gateway));
             coroutines.push(start("srt accept", move || {
-                let Some(SrtPort { listener, settings, .. }) = srt.get(at) else { return Ok(()) };
+                let Some(SrtPort { listener, settings, .. }) = ports.get(at) else { return Ok(()) };
                 srt::serve(listener, &gateway.clients, &gateway.registry, settings)
             })?);
         }
@@ -150,6 +150,10 @@ impl Listeners {
             let (ports, kept) = (Rc::clone(&srt), Rc::clone(gateway));
             coroutines.push(start("srt admission, connections", move || {
                 keep_admission(&ports, &kept, |seen| kept.clients.wait_changed(seen))
+            })?);
+            let (ports, kept) = (Rc::clone(&srt), Rc::clone(gateway));
+            coroutines.push(start("srt admission, rules", move || {
+                keep_admission(&ports, &kept, |seen| kept.gate.wait_changed(seen))
             })?);
         }
         coroutines.extend(serve_rtmp(self.rtmp, self.rtmps, gateway)?);
@@ -445,19 +449,22 @@ fn srt_settings(gateway: &Gateway, published: Option<StreamKey>) -> srt::Setting
         config::TsStart::Gop => start_of(&config.play),
         config::TsStart::Live => Start::Live,
     };
-    srt::Settings {
-        gate: gateway.gate.clone(),
+    let naming = srt::Naming {
         default_mode: match config.srt.default_mode {
             config::DefaultMode::Publish => StreamMode::Publish,
             config::DefaultMode::Request => StreamMode::Request,
         },
         default_stream: config.srt.default_stream.clone(),
+        published,
+    };
+    srt::Settings {
+        gate: gateway.gate.clone(),
+        naming,
         start,
         wait: config.play.wait,
         silence: config.timeouts.publisher,
         stall: config.timeouts.player,
         takes_over: config.publish.second == config::SecondPublisher::Takeover,
-        published,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The composition root: binds what the configuration names, starts what serves it, and ends all in order.
 
+mod access;
 mod limits;
 mod listeners;
 mod secure;
@@ -89,7 +90,7 @@ fn serve(loaded: Loaded, log: Rc<Log>) -> io::Result<()> {
         connections_per_ip: limits::most(config.limits.connections_per_ip),
     });
     let certificates = secure::certificates(&config)?;
-    let gate = Gate::open();
+    let gate = Gate::new(access::rules(&config.access)?);
     let gateway = Rc::new(Gateway { config, in_force, registry, gate, clients, certificates, log });
     let listeners = Listeners::bind(&gateway)?;
     listeners.announce()?;

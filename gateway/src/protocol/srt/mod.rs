@@ -7,4 +7,4 @@ mod ingest;
 mod session;
 
 pub use admission::admission;
-pub use session::{Settings, SrtEnd, serve};
+pub use session::{Naming, Settings, SrtEnd, serve};

@@ -3,12 +3,12 @@
 use super::{egress, ingest};
 use crate::{
     auth::{Action, Ask, Credentials, Gate, Refused},
-    hub::{Client, Registry, Start},
+    hub::{Registry, Start},
     key::{KeyError, StreamKey},
     protocol::{Session, accept, play::PlayError},
     secret::Secret,
 };
-use std::{borrow::Cow, fmt, io, rc::Rc, time::Duration};
+use std::{borrow::Cow, fmt, io, net::SocketAddr, rc::Rc, time::Duration};
 use thalweg_runtime::WaitError;
 use thalweg_srt_io::{
     AcceptError, Listener, Socket, SrtError,
@@ -20,10 +20,8 @@ use thalweg_srt_io::{
 pub struct Settings {
     /// Who may publish and play.
     pub gate: Gate,
-    /// What a peer wants that does not say so.
-    pub default_mode: StreamMode,
-    /// The stream of a peer that names none.
-    pub default_stream: StreamKey,
+    /// What peers want that do not say so.
+    pub naming: Naming,
     /// Where players begin.
     pub start: Start,
     /// How long a player may wait for a stream that nobody publishes.
@@ -34,6 +32,15 @@ pub struct Settings {
     pub stall: Duration,
     /// Whether a second publisher replaces the first.
     pub takes_over: bool,
+}
+
+/// How it is known what a peer wants.
+#[derive(Clone, Debug)]
+pub struct Naming {
+    /// What a peer wants that does not say so.
+    pub default_mode: StreamMode,
+    /// The stream of a peer that names none.
+    pub default_stream: StreamKey,
     /// What is published on this port, whatever the stream id says.
     pub published: Option<StreamKey>,
 }
@@ -109,8 +116,8 @@ fn run(
     if let Some(refusal) = session.refusal {
         return Err(SrtEnd::Refused(refusal.to_string()));
     }
-    let request = identify(socket.stream_id_text(), settings)?;
-    let ask = request.ask(&session.client);
+    let request = identify(socket.stream_id_text(), &settings.naming)?;
+    let ask = request.ask(session.client.peer()).of_client(session.client.id.0);
     // What arrives while somebody is asked stays in libsrt's buffer for it, SRTO_RCVBUF.
     match ask.action {
         Action::Play => {
@@ -125,12 +132,13 @@ fn run(
 }
 
 impl Request {
-    fn ask(self, client: &Client) -> Ask {
+    /// What a peer from there wants, for who decides about it.
+    pub(super) fn ask(self, peer: SocketAddr) -> Ask {
         let action = match self.mode {
             StreamMode::Request => Action::Play,
             StreamMode::Publish | StreamMode::Bidirectional => Action::Publish,
         };
-        let ask = Ask::new(action, &self.key, "srt", client.peer()).of_client(client.id.0);
+        let ask = Ask::new(action, &self.key, "srt", peer);
         Ask { credentials: self.credentials, params: self.params, ..ask }
     }
 }
@@ -138,9 +146,9 @@ impl Request {
 /// Reads what the peer wants out of its stream id.
 ///
 /// The host is not looked at: there is one, whatever name the peer knows it by.
-pub(super) fn identify(stream_id: &str, settings: &Settings) -> Result<Request, SrtEnd> {
+pub(super) fn identify(stream_id: &str, naming: &Naming) -> Result<Request, SrtEnd> {
     let stream_id = StreamId::parse(stream_id);
-    if let Some(key) = &settings.published {
+    if let Some(key) = &naming.published {
         let shown = stream_id.ok().map(|stream_id| shown(&stream_id));
         let (credentials, params) = shown.unwrap_or_default();
         let (key, mode) = (key.clone(), StreamMode::Publish);
@@ -149,10 +157,10 @@ pub(super) fn identify(stream_id: &str, settings: &Settings) -> Result<Request, 
     let stream_id = stream_id.map_err(SrtEnd::StreamId)?;
     let key = match stream_id.resource().filter(|resource| !resource.is_empty()) {
         Some(resource) => resource.parse().map_err(SrtEnd::Key)?,
-        None => settings.default_stream.clone(),
+        None => naming.default_stream.clone(),
     };
     let (credentials, params) = shown(&stream_id);
-    let mode = stream_id.mode().unwrap_or(settings.default_mode);
+    let mode = stream_id.mode().unwrap_or(naming.default_mode);
     Ok(Request { key, mode, credentials, params })
 }
 

@@ -3,6 +3,10 @@
 //! Every protocol writes the same name in a way of its own (an RTMP application and a stream name, an SRT stream id,
 //! the path of a URL). They all end up here, so that what is a valid name is decided once.
 
+mod pattern;
+
+pub use pattern::{Pattern, PatternError};
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
