@@ -157,12 +157,25 @@ pub fn transport_stream(seconds: u32, options: &str) -> Arc<[u8]> {
 /// When ffmpeg is missing.
 #[must_use]
 pub fn publish_live(url: &str, size: &str) -> Running {
+    publish_live_with(url, size, "")
+}
+
+/// As [`publish_live`], with options of ffmpeg besides, split at spaces: `-c:a libopus`.
+///
+/// # Panics
+///
+/// When ffmpeg is missing.
+#[must_use]
+pub fn publish_live_with(url: &str, size: &str, options: &str) -> Running {
     let picture = format!("testsrc2=size={size}:rate=25");
     let format = if url.starts_with("rtmp:") { "flv" } else { "mpegts" };
     let mut arguments = vec!["-v", "error", "-re", "-f", "lavfi", "-i", &picture];
     arguments.extend(["-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"]);
     arguments.extend(["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency"]);
-    arguments.extend(["-pix_fmt", "yuv420p", "-g", "25", "-c:a", "aac", "-f", format, url]);
+    arguments.extend(["-pix_fmt", "yuv420p", "-g", "25", "-c:a", "aac"]);
+    // Of two options that say the same, the later one holds.
+    arguments.extend(options.split_whitespace());
+    arguments.extend(["-f", format, url]);
     start("ffmpeg", &arguments)
 }
 

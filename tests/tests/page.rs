@@ -3,7 +3,7 @@
 use thalweg_tests::{
     browser::{Browser, Page, View},
     gateway::{Gateway, until},
-    media::publish_live,
+    media::{publish_live, publish_live_with},
     srt,
 };
 
@@ -59,6 +59,50 @@ fn a_stream_with_a_hostile_name_is_shown_as_text_and_plays() {
 }
 
 #[test]
+fn what_webrtc_can_carry_is_played_by_it() {
+    let gateway = Gateway::start(&[]);
+    let publisher = publish_live_with(&gateway.srt_publish(CAM), "320x240", "-c:a libopus");
+    let browser = Browser::start();
+    let page = browser.open(&page(&gateway), View::DESK);
+    open_stream(&page, CAM);
+    wait_for_pictures(&page, 50);
+    let players = || gateway.clients(CAM).into_iter().filter(|client| !client.publishes);
+    assert!(players().all(|client| client.protocol == "webrtc"), "{:?}", gateway.clients(CAM));
+    // Who closes it leaves, and is not just silent.
+    page.click(".row button");
+    until("the viewer to be gone", || players().count() == 0);
+    page.assert_silent();
+    drop(publisher);
+}
+
+#[test]
+fn who_has_no_credential_is_asked_for_one_and_no_dialog_of_the_browser_is() {
+    let gateway = Gateway::start(&["api.token=\"battery staple\"", "play.wait_ms=30000"]);
+    let player = srt::play(&gateway, CAM);
+    let browser = Browser::start();
+    // Not the name of a local program.
+    let named = format!("http://gateway.test:{}/", gateway.http.port());
+    let page = browser.open(&named, View::PHONE);
+    page.until("!document.querySelector('#sign-in').hidden");
+    assert_eq!(page.evaluate("document.querySelector('#connections').hidden"), true);
+    assert_fits(&page);
+    let _kept = page.whole_screenshot("page-sign-in");
+    page.fill("[name=secret]", "wrong");
+    page.press("Enter");
+    page.until("/credential is wrong/.test(document.querySelector('#sign-in').innerText)");
+    page.fill("[name=secret]", "battery staple");
+    page.press("Enter");
+    page.until("!document.querySelector('#connections').hidden");
+    page.click("#connections summary");
+    page.click("#connections .kick");
+    page.click("#connections .kick.sure");
+    until("the player to be gone", || gateway.clients(CAM).is_empty());
+    page.click("[data-field=sign-out]");
+    page.until("!document.querySelector('#sign-in').hidden");
+    drop(player);
+}
+
+#[test]
 fn the_page_is_fit_to_be_seen_on_desks_and_phones_by_day_and_by_night() {
     let gateway = Gateway::start(&[]);
     let publishers = [
@@ -67,22 +111,30 @@ fn the_page_is_fit_to_be_seen_on_desks_and_phones_by_day_and_by_night() {
         publish_live(&gateway.srt_publish(HOSTILE), "320x240"),
     ];
     let browser = Browser::start();
-    for (name, view) in [
+    let views = [
         ("desk-light", View::DESK),
         ("desk-dark", View::DESK.dark()),
         ("phone-light", View::PHONE),
         ("phone-dark", View::PHONE.dark()),
-    ] {
+    ];
+    // All at once, so that all have something to draw after a few seconds.
+    let pages = views.map(|(name, view)| {
         let page = browser.open(&page(&gateway), view);
         page.until("document.querySelectorAll('.stream').length === 3");
         open_stream(&page, CAM);
         page.click("#connections summary");
+        (name, page)
+    });
+    for (name, page) in pages {
         wait_for_pictures(&page, 10);
-        page.until("document.querySelectorAll('#connections tbody tr').length >= 4");
+        page.until("document.querySelectorAll('#connections tbody tr').length >= 7");
+        page.until("document.querySelectorAll('.events li').length >= 7");
+        page.until(
+            "document.querySelector('.graph .line').getAttribute('d').split('L').length > 8",
+        );
         assert_fits(&page);
         let _kept = page.whole_screenshot(&format!("page-{name}"));
         page.assert_silent();
-        page.close();
     }
     drop(publishers);
 }
@@ -125,6 +177,7 @@ fn a_connection_is_ended_by_the_second_click_on_kick() {
     page.click("#connections .kick");
     until("the player to be gone", || gateway.clients(CAM).is_empty());
     page.until("document.querySelectorAll('#connections tbody tr').length === 0");
+    page.until("/kicked live\\/cam by SRT/.test(document.querySelector('.events').innerText.replace(/\\s+/g, ' '))");
     page.assert_silent();
     drop(player);
 }

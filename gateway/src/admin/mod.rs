@@ -79,6 +79,8 @@ pub struct Addresses {
     pub rtmps: Vec<SocketAddr>,
     /// For HTTP over TLS.
     pub https: Vec<SocketAddr>,
+    /// For media by WebRTC.
+    pub webrtc: Vec<SocketAddr>,
 }
 
 /// What tells this process from others, and from itself after a restart.

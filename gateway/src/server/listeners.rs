@@ -126,6 +126,7 @@ impl Listeners {
             http: local(&self.http)?,
             rtmps: local(&self.rtmps)?,
             https: local(&self.https)?,
+            webrtc: self.webrtc.iter().map(|port| port.local_addr()).collect(),
         })
     }
 

@@ -2,8 +2,8 @@
 
 import { clone, field, say } from './document.js';
 
-const here = new URL('.', location.href);
-const ports = (name) => document.documentElement.dataset[name].split(' ').filter(Boolean);
+export const here = new URL('.', location.href);
+export const ports = (name) => document.documentElement.dataset[name].split(' ').filter(Boolean);
 export const encoded = (path) => path.split('/').map(encodeURIComponent).join('/');
 
 // An SRT address, none when the name cannot be written in a stream id. Where something in the name would be read
@@ -15,13 +15,16 @@ function srt(path, mode) {
     return ports('srt').map((port) => ['SRT', `srt://${here.hostname}:${port}?streamid=${written}`]);
 }
 
-const rtmp = (path) => ports('rtmp').map((port) => ['RTMP', `rtmp://${here.hostname}:${port}/${encoded(path)}`]);
+const rtmp = (path) => ['rtmp', 'rtmps'].flatMap((scheme) =>
+    ports(scheme).map((port) => [scheme.toUpperCase(), `${scheme}://${here.hostname}:${port}/${encoded(path)}`]));
 export const publishAt = (path) => [...srt(path, 'publish'), ...rtmp(path)];
 export const overHttp = (path, extension) => new URL(`${encoded(path)}.${extension}`, here).href;
 
 export function watchAt(path) {
     const http = [['FLV', 'flv'], ['MPEG-TS', 'ts'], ['MP4', 'mp4']];
-    return [...http.map(([kind, extension]) => [kind, overHttp(path, extension)]), ...rtmp(path), ...srt(path, 'request')];
+    const whep = ports('webrtc').slice(0, 1).map(() => ['WHEP', new URL(`whep/${encoded(path)}`, here).href]);
+    const byHttp = http.map(([kind, extension]) => [kind, overHttp(path, extension)]);
+    return [...whep, ...byHttp, ...rtmp(path), ...srt(path, 'request')];
 }
 
 // `navigator.clipboard` is for secure contexts only, and a gateway on a local network is none.

@@ -7,7 +7,7 @@ import { NONE, Readings, bits, duration, lossKind, milliseconds, percent } from 
 // More rows than that are no list that anybody reads.
 const SHOWN_MAX = 200;
 
-const PROTOCOLS = { srt: 'SRT', rtmp: 'RTMP', flv: 'FLV', ts: 'MPEG-TS', mp4: 'MP4', udp: 'UDP', hls: 'HLS' };
+const PROTOCOLS = { srt: 'SRT', rtmp: 'RTMP', flv: 'FLV', ts: 'MPEG-TS', mp4: 'MP4', udp: 'UDP', hls: 'HLS', webrtc: 'WebRTC' };
 export const protocolName = (protocol) => PROTOCOLS[protocol] ?? protocol;
 
 // Packets that came, and packets that were lost, on the way to us or from us.

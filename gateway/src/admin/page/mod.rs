@@ -27,13 +27,15 @@ const FILES: &[File] = &[
     ("/page/api.js", SCRIPT, include_str!("api.js")),
     ("/page/clients.js", SCRIPT, include_str!("clients.js")),
     ("/page/document.js", SCRIPT, include_str!("document.js")),
+    ("/page/events.js", SCRIPT, include_str!("events.js")),
     ("/page/figures.js", SCRIPT, include_str!("figures.js")),
     ("/page/mp4.js", SCRIPT, include_str!("mp4.js")),
     ("/page/screen.js", SCRIPT, include_str!("screen.js")),
     ("/page/stream.js", SCRIPT, include_str!("stream.js")),
+    ("/page/whep.js", SCRIPT, include_str!("whep.js")),
 ];
 
-/// Holds `{srt}`, `{rtmp}`: ports; `{publish}`, `{play}`: items of lists.
+/// Holds `{srt}`, `{rtmp}`, `{rtmps}`, `{webrtc}`: ports; `{publish}`, `{play}`: items of lists.
 const PAGE: &str = include_str!("page.html");
 
 /// What the page may load, and who may show it.
@@ -75,10 +77,15 @@ fn answer(media_type: &'static str, body: Bytes) -> Response {
 
 fn html(addresses: &Addresses, scheme: &str, authority: &str) -> String {
     let host = host_of(authority);
-    let (srt, rtmp) = (ports(&addresses.srt), ports(&addresses.rtmp));
+    let [srt, rtmp, rtmps] =
+        [&addresses.srt, &addresses.rtmp, &addresses.rtmps].map(|all| ports(all));
     let srt_with =
         |mode| move |port| format!("srt://{host}:{port}?streamid=#!::r=live/cam,m={mode}");
-    let by_rtmp = || rtmp.iter().map(|port| format!("rtmp://{host}:{port}/live/cam"));
+    let by_rtmp = || {
+        let plain = rtmp.iter().map(|port| ("rtmp", port));
+        let secure = rtmps.iter().map(|port| ("rtmps", port));
+        plain.chain(secure).map(|(scheme, port)| format!("{scheme}://{host}:{port}/live/cam"))
+    };
     let publish = srt.iter().map(srt_with("publish")).chain(by_rtmp());
     let by_http = ["flv", "ts", "mp4"]
         .into_iter()
@@ -87,6 +94,8 @@ fn html(addresses: &Addresses, scheme: &str, authority: &str) -> String {
     let (publish, play) = (items(publish), items(play));
     PAGE.replace("{srt}", &list(&srt))
         .replace("{rtmp}", &list(&rtmp))
+        .replace("{rtmps}", &list(&rtmps))
+        .replace("{webrtc}", &list(&ports(&addresses.webrtc)))
         .replace("{publish}", &publish)
         .replace("{play}", &play)
 }

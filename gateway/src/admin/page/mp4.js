@@ -18,6 +18,7 @@ const KEPT_S = { above: 30, back: 10 };
 
 // Fragmented MP4 over HTTP, by Media Source Extensions.
 export class Mp4Player {
+    static title = 'MP4';
     static offers = () => 'MediaSource' in window;
 
     constructor(video, stream, tell) {
@@ -39,6 +40,7 @@ export class Mp4Player {
         if (!response.ok) throw await this.refusal(response);
         this.media = new MediaSource();
         const opened = new Promise((resolve) => this.media.addEventListener('sourceopen', resolve, { once: true }));
+        this.video.srcObject = null;
         this.video.src = URL.createObjectURL(this.media);
         this.video.addEventListener('waiting', this.waiting);
         await opened;
@@ -55,6 +57,9 @@ export class Mp4Player {
         }
         if (this.media.readyState === 'open') this.media.endOfStream();
     }
+
+    // A stream with another track begins anew, with all tracks.
+    suffices = () => true;
 
     // The last picture stays.
     stop() {

@@ -8,6 +8,7 @@ import { howToPublish } from './page/addresses.js';
 import { Failure, ask, forgetCredential, hasCredential, notice, signedIn } from './page/api.js';
 import { Clients } from './page/clients.js';
 import { arrange, byId, field, say, show } from './page/document.js';
+import { Events } from './page/events.js';
 import { Readings, bits, bytes, duration } from './page/figures.js';
 import { Stream } from './page/stream.js';
 
@@ -21,6 +22,7 @@ const streams = new Map();
 const totals = new Readings();
 const section = byId('streams');
 const filter = section.querySelector('.filter');
+const events = new Events(byId('events').querySelector('ol'));
 const allClients = new Clients(field(byId('connections'), 'table'), false);
 
 function updateStreams({ streams: infos, total }, clients) {
@@ -90,7 +92,7 @@ function updateTotals({ data }, clients) {
 
 async function look() {
     const [list, { clients, total }, summary] = await Promise.all([
-        ask(`streams?count=${LIST_MAX}`), ask(`clients?count=${LIST_MAX}`), ask('summaries'),
+        ask(`streams?count=${LIST_MAX}`), ask(`clients?count=${LIST_MAX}`), ask('summaries'), events.look(),
     ]);
     updateStreams(list, clients);
     updateTotals(summary, clients);
@@ -98,7 +100,7 @@ async function look() {
     say(field(byId('connections'), 'count'), String(total));
     show(section, streams.size > 0);
     show(byId('empty'), streams.size === 0);
-    for (const id of ['totals', 'connections', 'publish']) show(byId(id), true);
+    for (const id of ['totals', 'connections', 'events', 'publish']) show(byId(id), true);
     show(field(document.querySelector('footer'), 'sign-out'), hasCredential());
 }
 
@@ -112,7 +114,7 @@ function visible() {
 // Until there is a credential, who has none sees where to publish, and no more.
 async function needCredential(why) {
     forgetCredential();
-    for (const id of ['streams', 'empty', 'totals', 'connections']) show(byId(id), false);
+    for (const id of ['streams', 'empty', 'totals', 'connections', 'events']) show(byId(id), false);
     show(byId('publish'), true);
     byId('publish').open = true;
     await signedIn(why, false);

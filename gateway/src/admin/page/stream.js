@@ -60,12 +60,16 @@ export class Stream {
     }
 
     remove() {
-        this.screen?.unwant();
+        this.screen?.unwant(true);
         this.root.remove();
     }
 
     isLive() {
         return this.info.state === 'live';
+    }
+
+    hasSound() {
+        return this.info.audio !== null;
     }
 
     tracks = () => this.info.tracks;

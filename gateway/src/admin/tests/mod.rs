@@ -66,6 +66,8 @@ impl Gateway {
             srt: vec!["0.0.0.0:10080".parse().unwrap(), "[::]:10080".parse().unwrap()],
             rtmp: vec!["0.0.0.0:1935".parse().unwrap()],
             http: vec!["0.0.0.0:8080".parse().unwrap()],
+            webrtc: vec!["0.0.0.0:8000".parse().unwrap()],
+            rtmps: vec!["0.0.0.0:1936".parse().unwrap()],
             ..Addresses::default()
         };
         let admin = Admin::new(registry, Clients::default(), addresses, settings, || 7);
@@ -457,8 +459,10 @@ fn the_page_tells_ports_and_addresses_and_no_name_of_a_stream() {
         for told in [
             "data-srt=\"10080\"",
             "data-rtmp=\"1935\"",
+            "data-webrtc=\"8000\"",
             "srt://gw:10080?streamid=#!::r=live/cam,m=publish",
             "rtmp://gw:1935/live/cam",
+            "rtmps://gw:1936/live/cam",
             "http://gw:8080/live/cam.flv",
         ] {
             assert!(page.body.contains(told), "{told}: {}", page.body);

@@ -1,0 +1,79 @@
+// Plays by WebRTC, offered by WHEP (draft-ietf-wish-whep): the least delay that a browser can have.
+
+import { encoded, here, ports } from './addresses.js';
+import { Unplayable } from './mp4.js';
+
+// From the answer to the first packet; where UDP does not get through there is none.
+const CONNECT_MS = 5000;
+
+export class WhepPlayer {
+    static title = 'WebRTC';
+    static offers(stream) {
+        if (!('RTCPeerConnection' in window) || ports('webrtc').length === 0) return false;
+        const name = stream.info.video?.codec.replace('HEVC', 'H265');
+        const { codecs } = RTCRtpReceiver.getCapabilities('video');
+        return !name || codecs.some(({ mimeType }) => mimeType.toLowerCase() === `video/${name.toLowerCase()}`);
+    }
+
+    constructor(video, stream, tell) {
+        Object.assign(this, { video, stream, tell });
+        this.aborter = new AbortController();
+    }
+
+    // Plays until the stream ends; throws when something is wrong.
+    async run() {
+        this.tell('Connecting …');
+        const connection = new RTCPeerConnection();
+        this.connection = connection;
+        connection.addTransceiver('video', { direction: 'recvonly' });
+        this.audio = connection.addTransceiver('audio', { direction: 'recvonly' });
+        const media = new MediaStream(connection.getReceivers().map((receiver) => receiver.track));
+        await connection.setLocalDescription();
+        await connection.setRemoteDescription({ type: 'answer', sdp: await this.offer(connection.localDescription.sdp) });
+        if (!this.suffices()) throw new Unplayable('Its sound does not go by WebRTC.');
+        this.video.srcObject = media;
+        // Muted, it may; and where it may not, its viewer starts it.
+        this.video.play().catch(() => {});
+        const timer = setTimeout(() => {
+            if (connection.connectionState !== 'connected') this.fail('Media do not get through by UDP.');
+        }, CONNECT_MS);
+        await this.ended(connection).finally(() => clearTimeout(timer));
+    }
+
+    // Whether all that the stream has is there. Its sound may have come to be known later than its pictures.
+    suffices() {
+        const direction = this.audio?.currentDirection ?? null;
+        return direction === null || direction === 'recvonly' || !this.stream.hasSound();
+    }
+
+    // Sends the offer; its answer.
+    async offer(sdp) {
+        const response = await fetch(new URL(`whep/${encoded(this.stream.path)}`, here), {
+            method: 'POST',
+            headers: { 'Content-Type': 'application/sdp' },
+            body: sdp,
+            credentials: 'omit',
+            signal: this.aborter.signal,
+        });
+        const text = await response.text();
+        if (!response.ok) throw new Unplayable(text.trim().slice(0, 200));
+        this.session = new URL(response.headers.get('location'), response.url);
+        return text;
+    }
+
+    ended(connection) {
+        return new Promise((resolve, reject) => {
+            this.fail = (text) => reject(new Unplayable(text));
+            connection.addEventListener('connectionstatechange', () => {
+                if (connection.connectionState === 'closed') resolve();
+                if (connection.connectionState === 'failed') this.fail('The connection broke.');
+            });
+        });
+    }
+
+    stop(isOver) {
+        this.aborter.abort();
+        this.connection?.close();
+        if (this.session && !isOver) fetch(this.session, { method: 'DELETE', credentials: 'omit', keepalive: true }).catch(() => {});
+    }
+}
