@@ -21,8 +21,9 @@ pub use fault::{ConfigError, Fault};
 pub use layer::Origin;
 pub use settings::{
     AccessRule, AccessTerms, AccessTokens, AccessUser, Api, CertificateFiles, Config, DefaultMode,
-    Http, Https, Hub, Limits, Log, LogFormat, Play, Publish, ReferenceB, Rtmp, Rtmps,
-    SecondPublisher, SilentPlayer, Srt, Timeouts, Tls, TokenAlgorithm, TsStart, UdpInput, WebRtc,
+    Hls, HlsSegments, Http, Https, Hub, Limits, Log, LogFormat, Play, Publish, ReferenceB, Rtmp,
+    Rtmps, SecondPublisher, SilentPlayer, Srt, Timeouts, Tls, TokenAlgorithm, TsStart, UdpInput,
+    WebRtc,
 };
 pub use value::Kind;
 

@@ -66,6 +66,7 @@ pub const SECTIONS: &[Section] = &[
         name: "tls",
         doc: "Certificates for `https` and `rtmps`. Their files are read again when they change, and at SIGHUP.",
     },
+    Section { name: "hls", doc: "HLS and Low-Latency HLS: `/live/cam.m3u8`; see docs/hls.md." },
     Section { name: "play", doc: "What players get." },
     Section { name: "publish", doc: "Who publishes, and what happens when they go." },
     Section { name: "hub", doc: "What is kept of each stream in memory." },
@@ -266,6 +267,78 @@ pub const KEYS: &[Key] = &[
         default: "false",
         doc: "Makes a certificate of our own at each start, to try things out without one: no client trusts it. Not \
               beside `tls.certificate`.",
+    },
+    Key {
+        path: "hls.enabled",
+        kind: Kind::Boolean,
+        default: "true",
+        doc: "Whether streams can be played by HLS. A stream is segmented only while somebody watches.",
+    },
+    Key {
+        path: "hls.segments",
+        kind: Kind::Choice(&["auto", "fmp4", "ts"]),
+        default: r#""auto""#,
+        doc: "What segments are made of. `auto` takes fMP4 (CMAF), and MPEG-TS for MP3 beside H.264, which Apple's players \
+              take in no other form; `ts` takes fMP4 for codecs that have no place in MPEG-TS.",
+    },
+    Key {
+        path: "hls.target_s",
+        kind: integer(1..=60, "s"),
+        default: "4",
+        doc: "The target duration: no segment is longer. It is filled with whole groups of pictures, so the encoder's keyframe \
+              interval should divide it; a longer group is cut, and players wait to begin there.",
+    },
+    Key {
+        path: "hls.part_ms",
+        kind: limit(10_000),
+        default: "500",
+        doc: "How long the parts of Low-Latency HLS are, in milliseconds, rounded to whole frames. Players stay three parts behind: 200 \
+              gives a second of latency and five requests a second of each viewer for playlists and as many for parts. 0 \
+              turns parts off.",
+    },
+    Key {
+        path: "hls.segments_kept",
+        kind: integer(3..=10_000, ""),
+        default: "10",
+        doc: "How many segments a playlist names. As many again stay in memory for players that have an older one.",
+    },
+    Key {
+        path: "hls.stream_bytes",
+        kind: size(MEBIBYTE, "bytes"),
+        default: r#""256MiB""#,
+        doc: "How much memory the segments of one playlist may take; the oldest leave earlier when they would take more.",
+    },
+    Key {
+        path: "hls.always",
+        kind: Kind::Boolean,
+        default: "false",
+        doc: "Segments streams also while nobody watches, so that the first viewer need not wait for the first segment.",
+    },
+    Key {
+        path: "hls.idle_s",
+        kind: integer(5..=86_400, "s"),
+        default: "60",
+        doc: "How long a stream is segmented after anybody last asked for it.",
+    },
+    Key {
+        path: "hls.sessions",
+        kind: Kind::Boolean,
+        default: "true",
+        doc: "Counts viewers: the multivariant playlist names media playlists with a `session` for each viewer, who then is in the \
+              API and the hooks. Media playlists, segments and parts are the same for all either way. Turn it off behind a CDN, \
+              which sees the viewers itself.",
+    },
+    Key {
+        path: "hls.encrypt",
+        kind: Kind::Boolean,
+        default: "false",
+        doc: "Encrypts segments with AES-128. There are no parts then.",
+    },
+    Key {
+        path: "hls.key_segments",
+        kind: integer(1..=1_000_000, ""),
+        default: "10",
+        doc: "After how many segments another key is made.",
     },
     Key {
         path: "play.merge_window_ms",

@@ -39,6 +39,8 @@ pub struct Config {
     pub rtmps: Rtmps,
     /// Certificates.
     pub tls: Tls,
+    /// HLS.
+    pub hls: Hls,
     /// What players get.
     pub play: Play,
     /// What publishers may do.
@@ -202,6 +204,49 @@ pub struct CertificateFiles {
     pub certificate: PathBuf,
     /// The file of its key, when that is another.
     pub key: Option<PathBuf>,
+}
+
+/// `[hls]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hls {
+    /// Whether there is HLS.
+    pub enabled: bool,
+    /// What segments are made of.
+    pub segments: HlsSegments,
+    /// How long a segment is at most.
+    #[serde(rename = "target_s", deserialize_with = "seconds")]
+    pub target: Duration,
+    /// How long parts are; `None` for none.
+    #[serde(rename = "part_ms", default, deserialize_with = "some_milliseconds")]
+    pub part: Option<Duration>,
+    /// How many segments a playlist names.
+    pub segments_kept: usize,
+    /// How much memory the segments of a playlist may take.
+    pub stream_bytes: u64,
+    /// Whether streams are segmented while nobody watches.
+    pub always: bool,
+    /// How long they are after anybody asked.
+    #[serde(rename = "idle_s", deserialize_with = "seconds")]
+    pub idle: Duration,
+    /// Whether viewers are counted.
+    pub sessions: bool,
+    /// Whether segments are encrypted.
+    pub encrypt: bool,
+    /// How many segments have the same key.
+    pub key_segments: u64,
+}
+
+/// What segments of HLS are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HlsSegments {
+    /// What plays best.
+    Auto,
+    /// Fragmented MP4.
+    Fmp4,
+    /// MPEG-TS.
+    Ts,
 }
 
 /// `[play]`
@@ -422,6 +467,12 @@ fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D:
 
 fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     u64::deserialize(deserializer).map(Duration::from_millis)
+}
+
+fn some_milliseconds<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    milliseconds(deserializer).map(Some)
 }
 
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -85,6 +85,12 @@ impl Response {
         self.with_value(ETAG, &format!("\"{tag}\"")).with(ACCEPT_RANGES, "bytes")
     }
 
+    /// How long its body is, if all of it is wanted.
+    #[must_use]
+    pub fn body_len(&self) -> usize {
+        self.body.len()
+    }
+
     /// What `request` gets of this: nothing when it has it already (RFC 9110 §13.1.2), or a part (§14.2).
     #[must_use]
     pub(super) fn answering(self, request: &Request) -> Self {

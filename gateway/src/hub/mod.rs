@@ -32,4 +32,4 @@ pub use registry::{PublishError, Registry, Settings, SubscribeError};
 pub use ring::Bounds;
 pub use source::{FeedState, Original, Publisher, Source, SourceState};
 pub use subscriber::{Batch, Lag, LagProbe, PlayEnd, Start, Subscriber};
-pub use units::UnitReader;
+pub use units::{Joint, UnitReader};

@@ -8,6 +8,7 @@ use super::{
     ring::Ring,
     subscriber::{PlayEnd, Start, Subscriber},
     timeline::Timeline,
+    units::Joint,
 };
 use crate::{
     container::{Chunk, LeftOut, Select, Sink},
@@ -16,6 +17,7 @@ use crate::{
 };
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     fmt,
     rc::{Rc, Weak},
     time::{Duration, Instant},
@@ -30,6 +32,8 @@ pub struct Source {
     registry: Weak<Table>,
     tracks: RefCell<Tracks>,
     units: RefCell<Ring<AccessUnit>>,
+    /// The numbers of units that do not just follow, oldest first, as long as they are in the ring.
+    joints: RefCell<VecDeque<(u64, Joint)>>,
     timeline: RefCell<Timeline>,
     feeds: RefCell<Vec<Weak<Feed>>>,
     /// Units have come, or the end.
@@ -79,6 +83,7 @@ impl Source {
             since: rt::now(),
             tracks: RefCell::default(),
             units: RefCell::new(Ring::new(settings.bounds)),
+            joints: RefCell::default(),
             timeline: RefCell::default(),
             feeds: RefCell::default(),
             more: Cond::new(),
@@ -167,6 +172,24 @@ impl Source {
         Subscriber::new(Rc::clone(self), feed, self.settings.merge_window).open(start)
     }
 
+    /// How the unit of this number goes on from the one before.
+    pub(super) fn joint_at(&self, unit: u64) -> Joint {
+        let joints = self.joints.borrow();
+        joints.iter().find(|(at, _)| *at == unit).map_or(Joint::Follows, |(_, joint)| *joint)
+    }
+
+    fn add_joint(&self, joint: Joint) {
+        let units = self.units.borrow();
+        let mut joints = self.joints.borrow_mut();
+        while joints.front().is_some_and(|(at, _)| units.has_lost(*at)) {
+            joints.pop_front();
+        }
+        // The first of several at one place says most: a publisher before its jump.
+        if joints.back().is_none_or(|(at, _)| *at != units.end()) {
+            joints.push_back((units.end(), joint));
+        }
+    }
+
     /// Muxes at most `limit` more units into `feed`; `true` when it is up to date.
     pub(super) fn advance(&self, feed: &Feed, limit: usize) -> bool {
         feed.advance(&self.units.borrow(), limit)
@@ -195,6 +218,7 @@ impl Source {
         self.state.set(SourceState::Live);
         *self.detail.borrow_mut() = None;
         self.timeline.borrow_mut().restart();
+        self.add_joint(Joint::Publisher);
         self.units.borrow_mut().forget_mark();
         // The last publisher filled these itself; whether this one will is not known yet.
         let next_unit = self.units.borrow().end();
@@ -361,7 +385,11 @@ impl Sink for Publisher {
             return;
         }
         let source = &self.source;
+        let jumps = source.jumps();
         let (dts, pts) = source.timeline.borrow_mut().place(unit.track, unit.dts, unit.pts);
+        if source.jumps() != jumps {
+            source.add_joint(Joint::Jump);
+        }
         (unit.dts, unit.pts) = (dts, pts);
         let is_video = unit.config.codec().kind() == MediaKind::Video;
         if is_video {

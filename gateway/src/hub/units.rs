@@ -16,6 +16,18 @@ pub struct UnitReader {
     skips: u64,
 }
 
+/// How a unit goes on from the one before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Joint {
+    /// In the same timeline.
+    #[default]
+    Follows,
+    /// Its publisher's times jumped; ours go on.
+    Jump,
+    /// Another publisher begins.
+    Publisher,
+}
+
 /// The most that is taken at once, so that a turn stays a bounded piece of work.
 const BATCH_UNITS: usize = 64;
 
@@ -53,6 +65,12 @@ impl UnitReader {
             }
             self.source.wait_units().map_err(PlayEnd::Wait)?;
         }
+    }
+
+    /// How the unit at this place of the batch that came last goes on from the one before it.
+    pub fn joint(&self, batch: &[Rc<AccessUnit>], at: usize) -> Joint {
+        let first = self.next.saturating_sub(batch.len() as u64);
+        self.source.joint_at(first + at as u64)
     }
 
     /// What the source consists of at present.

@@ -4,7 +4,12 @@
 //! second returns why it is over; nothing below it logs that too.
 
 use crate::hub::{Client, Clients, Refusal};
-use std::{cell::RefCell, fmt, io, net::SocketAddr, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    fmt, io,
+    net::SocketAddr,
+    rc::Rc,
+};
 use thalweg_runtime::{self as rt, coroutine_local};
 use tracing::{debug, info, info_span, warn};
 
@@ -16,6 +21,7 @@ pub struct Session {
     /// Why it must be refused, if it must.
     pub refusal: Option<Refusal>,
     cause: Rc<RefCell<Option<String>>>,
+    credited: Rc<Cell<u64>>,
 }
 
 coroutine_local! {
@@ -32,6 +38,16 @@ impl Session {
     /// Says why the session is over, better than its function can: HTTP does not know what a player was told.
     pub fn set_cause(&self, cause: impl fmt::Display) {
         *self.cause.borrow_mut() = Some(cause.to_string());
+    }
+
+    /// Says that so many bytes were sent over this connection for a client of another entry, where they are counted.
+    pub fn credit(&self, bytes: usize) {
+        self.credited.set(self.credited.get() + bytes as u64);
+    }
+
+    /// Bytes that are counted elsewhere.
+    pub fn credited(&self) -> u64 {
+        self.credited.get()
     }
 }
 
@@ -88,7 +104,8 @@ pub fn spawn<E: fmt::Display + 'static>(
 ) -> io::Result<()> {
     // Of the connection that brought it there is another span.
     let span = info_span!(parent: None, "client", id = client.id.0, peer = %client.peer());
-    let begun = Session { client: Rc::clone(client), refusal, cause: Rc::default() };
+    let (cause, credited) = Default::default();
+    let begun = Session { client: Rc::clone(client), refusal, cause, credited };
     let handle = coroutine.span(span).spawn(move || run(&begun, session))?;
     client.set_kick(move || handle.cancel());
     Ok(())

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     auth::{Action, Gate, Refused},
     container::{Select, flv::FlvMux, fmp4::Fmp4, ts::TsMux},
-    http::{Exchange, Heard, Response, Router, TakenOver},
+    http::{Exchange, Heard, Response, TakenOver},
     hub::{Format, PlayEnd, Registry, Role, Start, SubscribeError, Subscriber},
     key::StreamKey,
 };
@@ -43,11 +43,13 @@ struct Request {
     start: Start,
 }
 
-/// Adds the paths of live streams.
-pub fn route(router: &mut Router, registry: &Registry, settings: Settings) {
+/// Answers requests for live streams, with their paths as the parameter `path`.
+pub fn handler(
+    registry: &Registry,
+    settings: Settings,
+) -> impl Fn(&mut Exchange<'_, '_>) -> io::Result<()> + use<> {
     let registry = registry.clone();
-    router.get("/{*path}", move |exchange| live(exchange, &registry, &settings));
-    router.make_public("/{*path}");
+    move |exchange| live(exchange, &registry, &settings)
 }
 
 fn live(

@@ -1,6 +1,7 @@
 //! The protocols. None knows another; all meet in the hub.
 
 pub mod accept;
+pub mod hls;
 pub mod http_access;
 pub mod http_live;
 pub mod play;

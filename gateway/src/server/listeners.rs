@@ -8,7 +8,7 @@ use crate::{
     http::{self, Cause},
     hub::Start,
     key::StreamKey,
-    protocol::{accept, http_live, rtmp, srt, udp, webrtc},
+    protocol::{accept, hls::Hls, http_live, rtmp, srt, udp, webrtc},
     tls,
 };
 use std::{
@@ -100,7 +100,7 @@ impl Listeners {
         for (scheme, listeners) in [("http", &self.http), ("https", &self.https)] {
             for listener in listeners {
                 let at = reachable(listener.local_addr()?);
-                watch.push(format!("{scheme}://{at}/live/cam.flv   also .ts and .mp4"));
+                watch.push(format!("{scheme}://{at}/live/cam.flv   also .ts, .mp4 and .m3u8"));
             }
         }
         for (socket, key) in &self.udp {
@@ -158,7 +158,11 @@ impl Listeners {
             })?);
         }
         coroutines.extend(serve_rtmp(self.rtmp, self.rtmps, gateway)?);
-        let mut router = routes(gateway, &addresses);
+        let hls = super::hls::new(gateway);
+        if let Some(hls) = hls.clone() {
+            coroutines.push(start("hls streams", move || hls.watch())?);
+        }
+        let mut router = routes(gateway, &addresses, hls);
         if let Some(port) = self.webrtc {
             let settings = webrtc_settings(gateway);
             let served = Rc::clone(&port);
@@ -346,12 +350,12 @@ fn serve_http(
         };
         // What a player got is counted as it goes; what came before it is counted here.
         session.client.received.set(ended.received);
-        session.client.sent.set(ended.sent.max(before));
+        session.client.sent.set(ended.sent.max(before).saturating_sub(session.credited()));
         Err::<(), _>(ended.cause)
     })
 }
 
-fn routes(gateway: &Rc<Gateway>, addresses: &Addresses) -> http::Router {
+fn routes(gateway: &Rc<Gateway>, addresses: &Addresses, hls: Option<Hls>) -> http::Router {
     let play = &gateway.config.play;
     let mut router = http::Router::new();
     let log = Rc::clone(&gateway.log);
@@ -367,9 +371,18 @@ fn routes(gateway: &Rc<Gateway>, addresses: &Addresses) -> http::Router {
         wait: play.wait,
         stall: gateway.config.timeouts.player,
     };
-    http_live::route(&mut router, &gateway.registry, settings);
+    let live = http_live::handler(&gateway.registry, settings);
+    router.get(STREAMS, move |exchange| {
+        let path = exchange.parameter("path").unwrap_or_default().to_owned();
+        let answered = hls.as_ref().and_then(|hls| hls.answer(exchange, &path));
+        answered.unwrap_or_else(|| live(exchange))
+    });
+    router.make_public(STREAMS);
     router
 }
+
+/// The paths of streams are all that are nothing else.
+const STREAMS: &str = "/{*path}";
 
 fn admin_settings(config: &Config) -> admin::Settings {
     let api = &config.api;

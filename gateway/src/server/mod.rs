@@ -1,6 +1,7 @@
 //! The composition root: binds what the configuration names, starts what serves it, and ends all in order.
 
 mod access;
+mod hls;
 mod limits;
 mod listeners;
 mod secure;

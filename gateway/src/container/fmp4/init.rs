@@ -73,6 +73,11 @@ impl Init {
         Some(Self { version, bytes: Bytes::from(bytes), tracks: kept })
     }
 
+    /// An init segment of the same version with one of the tracks; `None` when it does not have that.
+    pub fn only(&self, id: u32) -> Option<Self> {
+        Self::new(self.version, vec![self.track(id)?.clone()])
+    }
+
     /// Counts the init segments of a stream, from 1 on.
     pub const fn version(&self) -> u32 {
         self.version

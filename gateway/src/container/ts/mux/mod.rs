@@ -48,12 +48,20 @@ pub struct TsMux {
     head: Option<Rc<[Bytes]>>,
     /// For chunks that begin with their tables.
     no_head: Rc<[Bytes]>,
+    /// The next chunk begins with its tables, whatever it is.
+    restarts: bool,
 }
 
 impl TsMux {
     /// With the tracks that `select` says.
     pub fn new(select: Select) -> Self {
-        Self { layout: Layout::new(select), pace: Pace::new(), head: None, no_head: Rc::from([]) }
+        let (layout, pace) = (Layout::new(select), Pace::new());
+        Self { layout, pace, head: None, no_head: Rc::from([]), restarts: false }
+    }
+
+    /// A file of its own begins with the next chunk, so that has the tables in front: a segment of HLS.
+    pub const fn restart(&mut self) {
+        self.restarts = true;
     }
 
     /// Whether MPEG-TS has a place for such a track.
@@ -97,7 +105,8 @@ impl Mux for TsMux {
 
         let mut bytes = Vec::new();
         self.pace.arrive(unit.dts, self.layout.max_step());
-        let has_tables = self.layout.is_fresh() || (opens && kind == MediaKind::Video);
+        let is_due = std::mem::take(&mut self.restarts);
+        let has_tables = is_due || self.layout.is_fresh() || (opens && kind == MediaKind::Video);
         if has_tables {
             self.put_tables(&mut bytes);
         }
