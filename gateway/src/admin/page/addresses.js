@@ -17,14 +17,15 @@ function srt(path, mode) {
 
 const rtmp = (path) => ['rtmp', 'rtmps'].flatMap((scheme) =>
     ports(scheme).map((port) => [scheme.toUpperCase(), `${scheme}://${here.hostname}:${port}/${encoded(path)}`]));
-export const publishAt = (path) => [...srt(path, 'publish'), ...rtmp(path)];
+const byWebRtc = (kind, path) => ports('webrtc').slice(0, 1).map(() =>
+    [kind, new URL(`${kind.toLowerCase()}/${encoded(path)}`, here).href]);
+export const publishAt = (path) => [...srt(path, 'publish'), ...rtmp(path), ...byWebRtc('WHIP', path)];
 export const overHttp = (path, extension) => new URL(`${encoded(path)}.${extension}`, here).href;
 
 export function watchAt(path) {
     const http = [['FLV', 'flv'], ['MPEG-TS', 'ts'], ['MP4', 'mp4']];
-    const whep = ports('webrtc').slice(0, 1).map(() => ['WHEP', new URL(`whep/${encoded(path)}`, here).href]);
     const byHttp = http.map(([kind, extension]) => [kind, overHttp(path, extension)]);
-    return [...whep, ...byHttp, ...rtmp(path), ...srt(path, 'request')];
+    return [...byWebRtc('WHEP', path), ...byHttp, ...rtmp(path), ...srt(path, 'request')];
 }
 
 // `navigator.clipboard` is for secure contexts only, and a gateway on a local network is none.
@@ -64,12 +65,13 @@ export function howToPublish(root) {
         const path = input.value.trim().replace(/^\/+/, '') || 'live/cam';
         const [name, app] = [path.split('/').at(-1), path.split('/').slice(0, -1).join('/') || 'live'];
         const full = `${app}/${name}`;
-        const ffmpeg = publishAt(full).map(([kind, url]) =>
+        const ffmpeg = [...srt(full, 'publish'), ...rtmp(full)].map(([kind, url]) =>
             [kind, `ffmpeg -re -i input.mp4 ${coding} -f ${kind === 'SRT' ? 'mpegts' : 'flv'} ${quoted(url)}`]);
         const obs = [
             ...ports('rtmp').slice(0, 1).flatMap((port) =>
                 [['Server', `rtmp://${here.hostname}:${port}/${encoded(app)}`], ['Stream key', encodeURIComponent(name)]]),
             ...srt(full, 'publish').map(([, url]) => ['or Server', url]),
+            ...byWebRtc('WHIP', full),
         ];
         for (const [list, rows] of [['addresses', publishAt(full)], ['ffmpeg', ffmpeg], ['obs', obs]]) {
             field(root, list).replaceChildren(...rows.map(addressRow));

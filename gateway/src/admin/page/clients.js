@@ -2,7 +2,7 @@
 
 import { kick } from './api.js';
 import { arrange, clone, field, say, show } from './document.js';
-import { NONE, Readings, bits, duration, lossKind, milliseconds, percent } from './figures.js';
+import { Readings, bits, duration, milliseconds, percent } from './figures.js';
 
 // More rows than that are no list that anybody reads.
 const SHOWN_MAX = 200;
@@ -10,13 +10,13 @@ const SHOWN_MAX = 200;
 const PROTOCOLS = { srt: 'SRT', rtmp: 'RTMP', flv: 'FLV', ts: 'MPEG-TS', mp4: 'MP4', udp: 'UDP', hls: 'HLS', webrtc: 'WebRTC' };
 export const protocolName = (protocol) => PROTOCOLS[protocol] ?? protocol;
 
-// Packets that came, and packets that were lost, on the way to us or from us.
+// Packets that came, packets that were lost on the way to us or from us, and those that stayed lost.
 export function packetsOf(client) {
     const { transport: t } = client;
     if (t.recv_packets === undefined) return null;
     return client.publish
-        ? { packets: t.recv_unique_packets, lost: t.recv_loss_packets }
-        : { packets: t.sent_unique_packets, lost: t.send_loss_packets };
+        ? { packets: t.recv_unique_packets, lost: t.recv_loss_packets, dropped: t.recv_dropped_packets }
+        : { packets: t.sent_unique_packets, lost: t.send_loss_packets, dropped: t.send_dropped_packets };
 }
 
 class ClientRow {
@@ -51,18 +51,21 @@ class ClientRow {
         set('age', duration(client.alive));
         const rate = this.history.perSecond('bytes', 5000);
         set('rate', bits(rate === null ? null : rate * 8));
-        set('rtt', packets ? milliseconds(client.transport.rtt_s) : NONE);
-        const loss = packets ? recentLoss(this.history) : null;
-        set('loss', percent(loss), lossKind(loss));
-        set('skips', client.publish ? NONE : String(client.skips), client.skips > 0 ? 'warn' : '');
+        // Cells without anything to tell are left out on narrow screens.
+        set('rtt', client.transport.rtt_s === undefined ? '' : milliseconds(client.transport.rtt_s));
+        const loss = recentLoss(this.history);
+        set('loss', loss.share === null ? '' : percent(loss.share), loss.kind);
+        set('skips', client.publish ? '' : String(client.skips), client.skips > 0 ? 'warn' : '');
         this.root.querySelector('.kick').setAttribute('aria-label', `Kick ${from}, which ${field(this.root, 'does').textContent}`);
     }
 }
 
-// The share that was lost in the last ten seconds; zero while nobody sends.
+// The share that was lost in the last ten seconds, zero while nobody sends, and how bad that is: what stays lost is seen.
 export function recentLoss(history) {
-    const [lost, packets] = ['lost', 'packets'].map((name) => history.growth(name, 10_000).by);
-    return lost + packets > 0 ? lost / (lost + packets) : 0;
+    if (history.readings.at(-1)?.packets === undefined) return { share: null, kind: '' };
+    const [lost, packets, dropped] = ['lost', 'packets', 'dropped'].map((name) => history.growth(name, 10_000).by);
+    const share = lost + packets > 0 ? lost / (lost + packets) : 0;
+    return { share, kind: dropped > 0 || share > 0.05 ? 'bad' : share > 0.01 ? 'warn' : '' };
 }
 
 export class Clients {

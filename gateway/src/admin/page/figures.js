@@ -7,7 +7,7 @@ const SHOWN_MS = 120_000;
 // After so long without a reading there is a gap: the page was hidden, or the gateway silent.
 const GAP_MS = 6000;
 // What is not known.
-export const NONE = '–';
+const NONE = '–';
 
 export function bits(perSecond) {
     if (perSecond === null) return NONE;
@@ -47,8 +47,6 @@ export function frameRate({ by, ms }) {
 // As people write them, whose API's names have neither dots nor hyphens.
 const CODECS = { H264: 'H.264', AC3: 'AC-3', EAC3: 'E-AC-3', OPUS: 'Opus' };
 export const codecName = (codec) => CODECS[codec.toUpperCase()] ?? codec;
-
-export const lossKind = (share) => share > 0.05 ? 'bad' : share > 0.01 ? 'warn' : '';
 
 // Readings of counters over the last two minutes.
 export class Readings {
@@ -140,8 +138,12 @@ export function draw(svg, points, least) {
 export class Graph {
     constructor(label, format, least) {
         this.root = clone('graph').firstElementChild;
-        say(field(this.root, 'label'), label);
         Object.assign(this, { format, least });
+        this.name(label);
+    }
+
+    name(label, kind = '') {
+        say(field(this.root, 'label'), label, kind);
     }
 
     update(points, now) {

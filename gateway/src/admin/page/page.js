@@ -23,9 +23,10 @@ const totals = new Readings();
 const section = byId('streams');
 const filter = section.querySelector('.filter');
 const events = new Events(byId('events').querySelector('ol'));
+let connections = { list: [], total: 0, at: 0, dueAt: 0 };
 const allClients = new Clients(field(byId('connections'), 'table'), false);
 
-function updateStreams({ streams: infos, total }, clients) {
+function updateStreams({ streams: infos, total }, clients, clientsAt) {
     const members = byStream(clients);
     for (const [id, stream] of streams) {
         if (!infos.some((info) => info.id === id)) {
@@ -38,7 +39,7 @@ function updateStreams({ streams: infos, total }, clients) {
         const isNew = !streams.has(info.id);
         if (isNew) streams.set(info.id, new Stream(info));
         const stream = streams.get(info.id);
-        stream.update(info, members.get(info.id) ?? []);
+        stream.update(info, members.get(info.id) ?? [], clientsAt);
         if (isNew && stream.path === wanted) stream.open(true);
     }
     const sorted = [...streams.values()].sort((a, b) => a.path < b.path ? -1 : 1);
@@ -91,13 +92,19 @@ function updateTotals({ data }, clients) {
 }
 
 async function look() {
-    const [list, { clients, total }, summary] = await Promise.all([
-        ask(`streams?count=${LIST_MAX}`), ask(`clients?count=${LIST_MAX}`), ask('summaries'), events.look(),
+    const areDue = performance.now() >= connections.dueAt;
+    const [list, summary, latest] = await Promise.all([
+        ask(`streams?count=${LIST_MAX}`), ask('summaries'), areDue ? ask(`clients?count=${LIST_MAX}`) : null, events.look(),
     ]);
-    updateStreams(list, clients);
-    updateTotals(summary, clients);
-    if (byId('connections').open) allClients.update(clients, summary.data.now_ms);
-    say(field(byId('connections'), 'count'), String(total));
+    if (latest) {
+        // Many of them are much to tell: each hundred more makes it a second longer until the next time.
+        const dueAt = performance.now() + PERIOD_MS * Math.floor(latest.clients.length / 100);
+        connections = { list: latest.clients, total: latest.total, at: summary.data.now_ms, dueAt };
+    }
+    updateStreams(list, connections.list, connections.at);
+    updateTotals(summary, connections.list);
+    if (byId('connections').open) allClients.update(connections.list, connections.at);
+    say(field(byId('connections'), 'count'), String(connections.total));
     show(section, streams.size > 0);
     show(byId('empty'), streams.size === 0);
     for (const id of ['totals', 'connections', 'events', 'publish']) show(byId(id), true);

@@ -4,7 +4,7 @@ import { addressRow, encoded, publishAt, watchAt } from './addresses.js';
 import { Clients, packetsOf, protocolName, recentLoss } from './clients.js';
 import { arrange, clone, field, say, show } from './document.js';
 import {
-    Graph, NONE, Readings, bits, bitsOf, codecName, draw, duration, frameRate, lossKind, lossOf, milliseconds, percent,
+    Graph, Readings, bits, bitsOf, codecName, draw, duration, frameRate, lossOf, milliseconds, percent,
 } from './figures.js';
 import { Screen } from './screen.js';
 
@@ -78,22 +78,24 @@ export class Stream {
         return this.info.tracks.map((track) => track.codec_string).join();
     }
 
-    update(info, clients) {
-        Object.assign(this, { info, members: clients });
+    // `clients` are those of the stream, as they were at `clientsAt`.
+    update(info, clients, clientsAt) {
+        Object.assign(this, { info, members: clients, membersAt: clientsAt });
         const at = info.live_ms;
         this.history.add({ at, in: info.recv_bytes, out: info.send_bytes, frames: info.frames });
         this.publisher = clients.find((client) => client.id === info.publish.cid);
         const packets = this.publisher && packetsOf(this.publisher);
-        if (packets) this.links.add({ at, ...packets });
+        if (packets) this.links.add({ at: clientsAt, ...packets });
+        if (!packets && this.publisher) this.links = new Readings();
         const rate = this.history.perSecond('in', 3000);
         this.incoming = rate === null ? info.kbps.recv_30s * 1000 : rate * 8;
         this.viewers = clients.filter((client) => !client.publish).length;
-        this.updateRow(packets);
+        this.updateRow();
         if (!this.detail.hidden) this.updateDetail();
         this.screen?.update();
     }
 
-    updateRow(packets) {
+    updateRow() {
         const { info, publisher } = this;
         const set = (name, ...rest) => say(this.field(name), ...rest);
         const state = this.field('state');
@@ -108,9 +110,9 @@ export class Stream {
         set('bitrate', bits(this.isLive() ? this.incoming : 0), this.isLive() && this.incoming > 0 ? '' : 'warn');
         draw(this.spark, this.history.points(bitsOf('in')), 1e5);
         set('viewers', String(this.viewers));
-        set('rtt', packets ? milliseconds(publisher.transport.rtt_s) : NONE);
-        const loss = packets ? recentLoss(this.links) : null;
-        set('loss', percent(loss), lossKind(loss));
+        set('rtt', milliseconds(publisher?.transport.rtt_s));
+        const loss = publisher ? recentLoss(this.links) : { share: null, kind: '' };
+        set('loss', percent(loss.share), loss.kind);
         set('uptime', duration(info.seconds));
     }
 
@@ -121,7 +123,11 @@ export class Stream {
         graphs.out.update(this.history.points(bitsOf('out')), outgoing === null ? null : outgoing * 8);
         const hasLinks = this.links.readings.length > 0;
         show(graphs.loss.root, hasLinks);
-        if (hasLinks) graphs.loss.update(this.links.points(lossOf), recentLoss(this.links));
+        if (hasLinks) {
+            const { dropped } = this.links.readings.at(-1);
+            graphs.loss.update(this.links.points(lossOf), recentLoss(this.links).share);
+            graphs.loss.name(`Lost on the way in${dropped > 0 ? `, ${dropped} packets for good` : ''}`, dropped > 0 ? 'bad' : '');
+        }
         const tracks = info.tracks.map((track) => [
             track.kind, codecName(track.codec), track.codec_string, track.language,
             track.kind === 'video' && info.video ? [info.video.profile, info.video.level].join(' ').trim() : '',
@@ -133,6 +139,6 @@ export class Stream {
             say(item, text);
             return item;
         }));
-        this.clients.update(this.members, info.live_ms);
+        this.clients.update(this.members, this.membersAt);
     }
 }

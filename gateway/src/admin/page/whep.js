@@ -73,7 +73,10 @@ export class WhepPlayer {
 
     stop(isOver) {
         this.aborter.abort();
-        this.connection?.close();
-        if (this.session && !isOver) fetch(this.session, { method: 'DELETE', credentials: 'omit', keepalive: true }).catch(() => {});
+        const close = () => this.connection?.close();
+        if (!this.session || isOver) return close();
+        // First, since the session ends with the connection, and is not found then.
+        const leaving = fetch(this.session, { method: 'DELETE', credentials: 'omit', keepalive: true });
+        return leaving.catch(() => {}).finally(close);
     }
 }
