@@ -9,6 +9,7 @@
 //! smuggled past a proxy (§11.2). HTTP/2 is left to proxies.
 
 mod body;
+pub mod client;
 mod conn;
 mod date;
 mod exchange;
