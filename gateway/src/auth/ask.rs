@@ -35,6 +35,25 @@ pub struct Ask {
     pub page_url: Secret,
 }
 
+/// A peer that has connected to an application and has named no stream yet, as in RTMP. It prints without what may be secret.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// The virtual host.
+    pub vhost: String,
+    /// The application.
+    pub app: String,
+    /// The connection's number, as in the log and the API.
+    pub client: u64,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// The parameters of the application.
+    pub params: Secret,
+    /// The URL that the client connected to.
+    pub tc_url: Secret,
+    /// The page that the player is on.
+    pub page_url: Secret,
+}
+
 /// What a peer shows to be let in. Each kind is what it was called, whether or not anybody asks for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {

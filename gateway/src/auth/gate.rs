@@ -1,6 +1,9 @@
 //! The one place that is asked who may publish and who may play.
 
-use super::{Action, Admitted, Ask, PlayGrant, PublishGrant, Refused, Rules, grant::Allowed};
+use super::{
+    Action, Admitted, Ask, PlayGrant, PublishGrant, Refused, Rules, Visit, VisitGrant,
+    grant::{Allowed, Ends},
+};
 use std::{
     cell::{Cell, RefCell},
     fmt,
@@ -16,6 +19,9 @@ pub type AtEnd = Box<dyn FnOnce()>;
 /// Says whether a peer may, after the rules have said so. The result is what to call in the end, if anything.
 type Check = dyn Fn(&Ask) -> Result<Option<AtEnd>, Refused>;
 
+/// The same of a peer that has named no stream yet.
+type VisitCheck = dyn Fn(&Visit) -> Result<Option<AtEnd>, Refused>;
+
 /// Decides who may publish and who may play. Clones are the same gate.
 #[derive(Clone, Default)]
 pub struct Gate(Rc<Inner>);
@@ -28,6 +34,7 @@ struct Inner {
     changes: Cell<u64>,
     changed: Cond,
     checks: RefCell<Vec<Rc<Check>>>,
+    visit_checks: RefCell<Vec<Rc<VisitCheck>>>,
 }
 
 impl Gate {
@@ -80,6 +87,32 @@ impl Gate {
     /// What it returns for who is let in is called when that is over, also when a later check refuses.
     pub fn add_check(&self, check: impl Fn(&Ask) -> Result<Option<AtEnd>, Refused> + 'static) {
         self.0.checks.borrow_mut().push(Rc::new(check));
+    }
+
+    /// Has `check` asked about everybody who connects by a protocol that names the stream later. Else as [`Gate::add_check`].
+    pub fn add_visit_check(
+        &self,
+        check: impl Fn(&Visit) -> Result<Option<AtEnd>, Refused> + 'static,
+    ) {
+        self.0.visit_checks.borrow_mut().push(Rc::new(check));
+    }
+
+    /// Whether the peer may stay and say what it wants.
+    ///
+    /// # Suspends
+    ///
+    /// As long as the checks do.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`], if it may not.
+    pub fn connect(&self, visit: &Visit) -> Result<VisitGrant, Refused> {
+        let mut ends = Ends::default();
+        let checks = self.0.visit_checks.borrow().clone();
+        for check in checks {
+            ends.extend(check(visit)?);
+        }
+        Ok(VisitGrant::new(ends))
     }
 
     /// Whether the peer may publish.

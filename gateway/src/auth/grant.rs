@@ -12,29 +12,58 @@ pub struct PublishGrant(Allowed);
 #[derive(Debug)]
 pub struct PlayGrant(Allowed);
 
+/// Its holder may stay connected. Dropping it ends that: who allowed it hears of it.
+#[derive(Debug)]
+pub struct VisitGrant {
+    _ends: Ends,
+}
+
 /// What was allowed, and who wants to know when it is over.
 pub(super) struct Allowed {
     key: StreamKey,
     until: Option<SystemTime>,
-    at_end: Vec<AtEnd>,
+    ends: Ends,
 }
+
+/// Who wants to know when something is over.
+#[derive(Default)]
+pub(super) struct Ends(Vec<AtEnd>);
 
 impl Allowed {
     pub(super) fn new(ask: &Ask, admitted: &Admitted) -> Self {
-        Self { key: ask.key.clone(), until: admitted.until, at_end: Vec::new() }
+        Self { key: ask.key.clone(), until: admitted.until, ends: Ends::default() }
     }
 
     /// Has `at_end` called when this is over. The last that came is called first.
     pub(super) fn push(&mut self, at_end: AtEnd) {
-        self.at_end.push(at_end);
+        self.ends.extend(Some(at_end));
     }
 }
 
-impl Drop for Allowed {
+impl Ends {
+    /// Adds who wants to know, if somebody does. The last that came is called first.
+    pub(super) fn extend(&mut self, at_end: Option<AtEnd>) {
+        self.0.extend(at_end);
+    }
+}
+
+impl Drop for Ends {
     fn drop(&mut self) {
-        while let Some(at_end) = self.at_end.pop() {
+        while let Some(at_end) = self.0.pop() {
             at_end();
         }
+    }
+}
+
+impl VisitGrant {
+    pub(super) const fn new(ends: Ends) -> Self {
+        Self { _ends: ends }
+    }
+}
+
+impl fmt::Debug for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to hear of the end", self.0.len())
     }
 }
 

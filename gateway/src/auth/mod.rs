@@ -17,9 +17,9 @@ mod refused;
 mod rules;
 mod signed;
 
-pub use ask::{Action, Ask, Credentials};
+pub use ask::{Action, Ask, Credentials, Visit};
 pub use gate::{AtEnd, Gate};
-pub use grant::{PlayGrant, PublishGrant};
+pub use grant::{PlayGrant, PublishGrant, VisitGrant};
 pub use jwt::{KeyText, SignedBy, Verifier, VerifierError};
 pub use password::User;
 pub use refused::Refused;

@@ -31,7 +31,7 @@ impl Fault {
     pub(super) fn new(origin: &Origin, text: &str, span: Range<usize>, what: String) -> Self {
         let text = match origin {
             Origin::Variable(name) if is_secret_variable(name) => "*".repeat(text.len()),
-            _ => mask_secrets(text),
+            _ => mask_secrets(&mask_urls(text)),
         };
         let end = span.end.min(text.len());
         Self {
@@ -132,6 +132,25 @@ fn is_secret_variable(name: &str) -> bool {
     secrets.any(|key| key.variable() == name)
 }
 
+/// Overwrites the users, passwords and queries of URLs, byte for byte.
+pub(super) fn mask_urls(text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for (at, mark) in text.match_indices("://") {
+        let start = at + mark.len();
+        let rest = text.get(start..).unwrap_or_default();
+        let end = rest.find(['"', '\'', ' ', '\t', '\r', '\n', ',', ']']).unwrap_or(rest.len());
+        let url = rest.get(..end).unwrap_or_default();
+        let authority = url.get(..url.find('/').unwrap_or(url.len())).unwrap_or_default();
+        let user = 0..authority.rfind('@').unwrap_or(0);
+        let query = url.find('?').map_or(end, |mark| mark + 1)..end;
+        for range in [user, query] {
+            let range = start + range.start..start + range.end;
+            bytes.get_mut(range).unwrap_or_default().fill(b'*');
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
 /// Overwrites what is assigned to keys that hold secrets, byte for byte, so that places stay what they are.
 fn mask_secrets(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();
@@ -169,6 +188,21 @@ impl std::error::Error for ConfigError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_in_urls_are_masked_in_place() {
+        for (text, masked) in [
+            (
+                r#"x = ["http://h/a?t=s", 'https://u:p@h:1/b']"#,
+                r#"x = ["http://h/a?***", 'https://***@h:1/b']"#,
+            ),
+            ("http://h/a@b\nhttp://ü:p@h?a", "http://h/a@b\nhttp://****@h?*"),
+            ("no URL", "no URL"),
+        ] {
+            assert_eq!(mask_urls(text), masked);
+            assert_eq!(mask_urls(text).len(), text.len());
+        }
+    }
 
     #[test]
     fn secrets_are_masked_in_place() {

@@ -21,15 +21,16 @@ pub use fault::{ConfigError, Fault};
 pub use layer::Origin;
 pub use settings::{
     AccessRule, AccessTerms, AccessTokens, AccessUser, Api, CertificateFiles, Config, DefaultMode,
-    Hls, HlsSegments, Http, Https, Hub, Limits, Log, LogFormat, Play, Publish, ReferenceB, Rtmp,
-    Rtmps, SecondPublisher, SilentPlayer, Srt, Timeouts, Tls, TokenAlgorithm, TsStart, UdpInput,
-    WebRtc,
+    Hls, HlsSegments, HookFailure, Hooks, Http, Https, Hub, Limits, Log, LogFormat, Play, Publish,
+    ReferenceB, Rtmp, Rtmps, SecondPublisher, SilentPlayer, Srt, Timeouts, Tls, TokenAlgorithm,
+    TsStart, UdpInput, WebRtc,
 };
 pub use value::Kind;
 
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use fault::mask_urls;
 use layer::{Layer, Leaf};
 use schema::Key;
 
@@ -135,6 +136,7 @@ impl InForce {
         let value = match (leaf.key.kind, value) {
             (Kind::Secret { .. }, Some(_)) => format!("\"{MASK}\""),
             (Kind::Access, Some(value)) => access::masked(value).to_string(),
+            (Kind::Urls, Some(_)) => mask_urls(&as_written()),
             (kind, None) if kind.is_text() => "\"\"".into(),
             (Kind::Size { .. }, _) | (_, None) => as_written(),
             (_, Some(value)) => value.to_string(),

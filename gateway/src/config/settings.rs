@@ -51,6 +51,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long is too long.
     pub timeouts: Timeouts,
+    /// Web hooks.
+    pub hooks: Box<Hooks>,
     /// Logging.
     pub log: Log,
     /// Inputs of MPEG-TS over UDP.
@@ -346,6 +348,52 @@ pub struct Timeouts {
     /// For the peers at the end.
     #[serde(rename = "shutdown_ms", deserialize_with = "milliseconds")]
     pub shutdown: Duration,
+}
+
+/// `[hooks]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hooks {
+    /// Whom to ask when somebody connects.
+    pub on_connect: Vec<Secret>,
+    /// Whom to tell when they are gone.
+    pub on_close: Vec<Secret>,
+    /// Whom to ask when somebody wants to publish.
+    pub on_publish: Vec<Secret>,
+    /// Whom to tell when they have stopped.
+    pub on_unpublish: Vec<Secret>,
+    /// Whom to ask when somebody wants to play.
+    pub on_play: Vec<Secret>,
+    /// Whom to tell when they have stopped.
+    pub on_stop: Vec<Secret>,
+    /// Whom to tell of finished segments.
+    pub on_hls: Vec<Secret>,
+    /// Whom to tell of finished recordings.
+    pub on_dvr: Vec<Secret>,
+    /// How long a call may take.
+    #[serde(rename = "timeout_ms", deserialize_with = "milliseconds")]
+    pub timeout: Duration,
+    /// What holds without an answer.
+    pub on_failure: HookFailure,
+    /// Signs the calls.
+    pub secret: Option<Secret>,
+    /// Who vouches for servers, if not those whom the system trusts.
+    pub ca_file: Option<PathBuf>,
+    /// How many events may wait.
+    pub queue: usize,
+    /// For how long an event is told again.
+    #[serde(rename = "retry_s", deserialize_with = "seconds")]
+    pub retry: Duration,
+}
+
+/// What holds when a web hook that decides does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HookFailure {
+    /// Nobody gets in.
+    Refuse,
+    /// Everybody does.
+    Accept,
 }
 
 /// `[log]`

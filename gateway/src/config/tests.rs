@@ -57,7 +57,7 @@ fn every_key_goes_to_a_setting_of_its_own() {
                 let other = choices.iter().find(|choice| format!("\"{choice}\"") != key.default);
                 format!("\"{}\"", other.unwrap())
             }
-            Kind::Secret { .. } => "\"a new secret\"".into(),
+            Kind::Secret { .. } => "\"a new and longer secret\"".into(),
             Kind::Path | Kind::LogFilter => "\"error\"".into(),
             Kind::Stream => "\"live/other\"".into(),
             Kind::Addresses => "[\"127.0.0.1:0\"]".into(),
@@ -65,6 +65,7 @@ fn every_key_goes_to_a_setting_of_its_own() {
             Kind::Hosts => "[\"gw.example.com\"]".into(),
             Kind::Address => "\"127.0.0.1:0\"".into(),
             Kind::Ips => "[\"192.0.2.1\"]".into(),
+            Kind::Urls => "[\"http://hooks.example/\"]".into(),
             Kind::Ports => "{ 10090 = \"live/cam\" }".into(),
             Kind::Certificates => "[{ certificate = \"b.pem\", key = \"b.key\" }]".into(),
             Kind::Networks => "[\"10.0.0.0/8\"]".into(),
@@ -188,6 +189,11 @@ const WRONG: &[(&str, usize, usize, &str, &str)] = &[
     ("[hub]\nring_bytes = \"99999999999Gi\"\n", 2, 14, "not such a number", "64Mi"),
     ("[log]\nlevel = \"info,a=loud\"\n", 2, 9, "expected one of", "a level"),
     ("[play]\ngop_cache = 1\n", 2, 13, "a whole number", "`true` or `false`"),
+    ("[hooks]\non_play = \"http://h/\"\n", 2, 11, "a text", "a list of URLs"),
+    ("[hooks]\non_play = [1]\n", 2, 12, "a whole number", "http://"),
+    ("[hooks]\non_play = [\"http://a b/\"]\n", 2, 12, "not a URL", "http://"),
+    ("[hooks]\non_play = [\"http://h/\", \"ftp://h/x\"]\n", 2, 25, "not such a URL", "http://"),
+    ("[hooks]\nsecret = \"short\"\n", 2, 10, "5 bytes", "16 to 256"),
     // Contradictions.
     ("[http]\nlisten = [\"127.0.0.1:1935\"]\n", 2, 11, "twice", "`0.0.0.0:1935` of `rtmp.listen`"),
     ("[http]\nlisten = [\"[::1]:99\", \"[::1]:99\"]\n", 2, 23, "twice", "`http.listen`"),
@@ -262,6 +268,14 @@ fn no_secret_is_shown() {
     let shown = format!("{:?} {}", loaded, reference::in_force(&loaded.in_force));
     assert!(!shown.contains(hidden), "{shown}");
     assert!(shown.contains("passphrase = \"***\"  # --set"), "{shown}");
+    let urls = "hooks.on_play=[\"https://me:horse@h/x?token=horse\", 'http://h/y']";
+    let loaded = set(&[urls]).unwrap();
+    let shown = format!("{:?} {}", loaded, reference::in_force(&loaded.in_force));
+    assert!(!shown.contains("horse"), "{shown}");
+    assert!(
+        shown.contains("on_play = [\"https://********@h/x?***********\", 'http://h/y']"),
+        "{shown}"
+    );
     let long = hidden.repeat(10);
     let told = |result: Result<Loaded, ConfigError>| {
         let error = result.unwrap_err();
@@ -275,6 +289,9 @@ fn no_secret_is_shown() {
         told(file(&format!("[srt]\npassphrase = \"{long}\"\n"))),
         told(file(&format!("[srt]\npassphrase = \"{hidden}\nx"))),
         told(file(&format!("[srt]\npassphrase = ['{hidden}']"))),
+        told(file("[hooks]\non_play = [\"https://me:horse@h/x?token=horse\", \"x\"]\n")),
+        told(file("[hooks]\non_play = [\"ftp://me:horse@h/x?token=horse\"]\n")),
+        told(variable("THALWEG_HOOKS_ON_PLAY", "[\"https://me:horse@h/x\"")),
         told(file(&format!("srt = {{ passphrase = \"{hidden}\", nope = 1 }}"))),
     ] {
         assert!(!text.contains("horse"), "{text}");

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
+use http::Uri;
 use toml::de::{DeArray, DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 use tracing_subscriber::EnvFilter;
@@ -64,6 +65,8 @@ pub enum Kind {
     Ips,
     /// A list of host names or addresses, with or without ports.
     Hosts,
+    /// A list of URLs of http and https, shown without what may be secret in them.
+    Urls,
     /// A table from ports to streams.
     Ports,
     /// A list of tables with an address and a stream each.
@@ -140,6 +143,9 @@ impl Kind {
             (Self::Address, DeValue::String(text)) if text.is_empty() => Ok(None),
             (Self::Address, DeValue::String(_)) => address(value).map(Some),
             (Self::Ips, DeValue::Array(list)) => ips(list).map(Some),
+            (Self::Urls, DeValue::Array(list)) => {
+                list.iter().map(url).collect::<Checked<_>>().map(|urls| Some(Value::Array(urls)))
+            }
             (Self::Ports, DeValue::Table(table)) => ports(table).map(Some),
             (Self::Inputs, DeValue::Array(list)) => inputs(list).map(Some),
             (Self::Certificates, DeValue::Array(list)) => certificates(list).map(Some),
@@ -200,6 +206,7 @@ impl fmt::Display for Kind {
             Self::Hosts => f.write_str(r#"a list of names or addresses, such as ["localhost", "gw.example.com:8080", "[::1]"]"#),
             Self::Address => f.write_str(r#"an IP address with a port, such as "[::]:8000", or "" for none"#),
             Self::Ips => f.write_str(r#"a list of IP addresses, such as ["192.0.2.1", "2001:db8::1"]"#),
+            Self::Urls => f.write_str(r#"a list of URLs, such as ["https://hooks.example/srs"]"#),
             Self::Ports => f.write_str(r#"a table from ports to streams, such as { 10090 = "live/cam" }"#),
             Self::Certificates => f.write_str(r#"a list of tables such as { certificate = "b.pem", key = "b.key" }"#),
             Self::Inputs => f.write_str(r#"a list of tables such as { listen = "0.0.0.0:5000", stream = "live/cam" }"#),
@@ -324,6 +331,25 @@ fn ip(item: &Spanned<DeValue<'_>>) -> Checked<Value> {
     match text.parse::<IpAddr>() {
         Ok(ip) => Ok(Value::String(ip.to_string())),
         Err(_) => Err(wrong(format!("`{text}` is not an IP address"))),
+    }
+}
+
+fn url(item: &Spanned<DeValue<'_>>) -> Checked<Value> {
+    // The text is not repeated: it may hold a password or a token.
+    let wrong = |what: &str| Wrong {
+        span: item.span(),
+        what: what.to_owned(),
+        expected: "a URL that begins with http:// or https:// and names a host".into(),
+    };
+    let DeValue::String(text) = item.get_ref() else {
+        return Err(wrong(&format!("this is {}", describe(item.get_ref()))));
+    };
+    let url: Uri = text.parse().map_err(|_syntax| wrong("this is not a URL"))?;
+    match (url.scheme_str(), url.host()) {
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => {
+            Ok(Value::String(text.to_string()))
+        }
+        _ => Err(wrong("this is not such a URL")),
     }
 }
 

@@ -116,11 +116,39 @@ impl StreamKey {
         self.path.get(usize::from(self.app_len) + 1..).unwrap_or_default()
     }
 
+    /// A name without a slash, the same for as long as the stream has its own: what the API and web hooks call it.
+    #[must_use]
+    pub fn id(&self) -> String {
+        short_name("vid-", fnv(self.to_string().as_bytes()))
+    }
+
     /// Application and name, `live/cam`, without the virtual host: the path of the stream's URLs.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
+}
+
+/// A short name made of a number, such as SRS gives everything.
+#[must_use]
+pub fn short_name(prefix: &str, mut number: u64) -> String {
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut name = prefix.to_owned();
+    for _ in 0..8 {
+        // Less than 36.
+        let digit = usize::try_from(number % 36).unwrap_or_default();
+        name.push(DIGITS.get(digit).copied().map_or('0', char::from));
+        number /= 36;
+    }
+    name
+}
+
+/// FNV-1a, 64 bits.
+#[must_use]
+pub fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// Looks at each part between slashes.

@@ -2,6 +2,7 @@
 
 mod access;
 mod hls;
+mod hooks;
 mod limits;
 mod listeners;
 mod secure;
@@ -10,6 +11,7 @@ mod shutdown;
 use crate::{
     auth::Gate,
     config::{Config, InForce, Loaded},
+    hooks::Hooks,
     hub::{Bounds, Clients, Limits, Registry, Settings},
     log::Log,
     media::Span,
@@ -28,6 +30,7 @@ struct Gateway {
     in_force: Vec<InForce>,
     registry: Registry,
     gate: Gate,
+    hooks: Hooks,
     clients: Clients,
     /// For HTTPS and RTMPS, where either is served.
     certificates: Option<Certificates>,
@@ -91,8 +94,10 @@ fn serve(loaded: Loaded, log: Rc<Log>) -> io::Result<()> {
         connections_per_ip: limits::most(config.limits.connections_per_ip),
     });
     let certificates = secure::certificates(&config)?;
-    let gate = Gate::new(access::rules(&config.access)?);
-    let gateway = Rc::new(Gateway { config, in_force, registry, gate, clients, certificates, log });
+    let (gate, hooks) = (Gate::new(access::rules(&config.access)?), hooks::open(&config.hooks)?);
+    let gateway =
+        Rc::new(Gateway { config, in_force, registry, gate, hooks, clients, certificates, log });
+    hooks::attach(&gateway)?;
     let listeners = Listeners::bind(&gateway)?;
     listeners.announce()?;
     let serving = listeners.serve(&gateway)?;

@@ -41,6 +41,7 @@ pub(super) fn run(gateway: &Gateway, serving: &Serving) -> io::Result<()> {
         }?;
     }
     info!("all connections have ended");
+    gateway.hooks.drain(end);
     Ok(())
 }
 

@@ -136,7 +136,7 @@ fn a_server_that_misbehaves_gives_an_error_and_not_more() {
                 }
                 "/hang" => drop(stream.read(&mut [0; 10])),
                 "/redirect" => {
-                    _ = say("HTTP/1.1 302 Found\r\nLocation: /close\r\nContent-Length: 0\r\n\r\n")
+                    _ = say("HTTP/1.1 302 Found\r\nLocation: /close\r\nContent-Length: 0\r\n\r\n");
                 }
                 other => panic!("{other}"),
             }
@@ -177,7 +177,7 @@ fn nobody_listening_is_an_error_that_names_the_address() {
 fn a_cancelled_call_ends_at_once() {
     run(|| {
         let (at, _) = serve(|mut stream| {
-            drop(stream.read(&mut [0; 4096]).and_then(|_| stream.read(&mut [0])))
+            drop(stream.read(&mut [0; 4096]).and_then(|_| stream.read(&mut [0])));
         });
         let client = Client::new(Roots::default());
         let caller = rt::spawn(move || post(&client, &format!("http://{at}/"), ""));

@@ -39,6 +39,12 @@ impl Address {
         Self { vhost: vhost.to_owned(), app: app.to_owned(), name: name.to_owned(), query }
     }
 
+    /// The application alone, before a stream is named.
+    pub fn of_app(tc_url: &str, app: &str) -> Self {
+        // A name that is there keeps the application as it is.
+        Self { name: String::new(), ..Self::new(tc_url, app, "-") }
+    }
+
     /// The value of a parameter, as it is written.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         parameter(&self.query, name)

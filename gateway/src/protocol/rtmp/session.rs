@@ -7,11 +7,12 @@ use super::{
     server::{Abilities, Request, ServerError, ServerSide, Status},
 };
 use crate::{
-    auth::{Action, Ask, Gate, Refused},
+    auth::{Action, Ask, Gate, Refused, Visit, VisitGrant},
     container::flv::Carriage,
     hub::{Client, Clients, PlayEnd, Refusal, Registry, Start},
     key::{KeyError, StreamKey},
     protocol::accept,
+    secret::Secret,
 };
 use std::{
     fmt,
@@ -140,16 +141,15 @@ where
     rt::timeout(settings.handshake, || shake_hands(stream))
         .map_err(|end| end.waiting_for("the handshake"))?;
     let mut wire = Wire::new(stream, client);
+    // Dropped when the conversation is over.
+    let mut _visit = None;
     loop {
         let request = rt::timeout(settings.handshake, || wire.request())
             .map_err(|end| end.waiting_for("what it wants"))?;
         let stopped = match request {
             Request::Connect => match refusal {
                 Some(refusal) => Err(wire.reject(&refusal.to_string())),
-                None => {
-                    wire.side.accept();
-                    Ok(())
-                }
+                None => connect(&mut wire, settings).map(|visit| _visit = Some(visit)),
             },
             Request::Publish(address) => match key(&address) {
                 Ok(key) => publish(&mut wire, registry, &address, &key, settings),
@@ -168,6 +168,21 @@ where
             }
             return Err(end);
         }
+    }
+}
+
+/// Lets the peer in, if it may stay.
+fn connect<S>(wire: &mut Wire<'_, S>, settings: &Settings) -> Result<VisitGrant, RtmpEnd>
+where
+    for<'a> &'a S: Read + Write,
+{
+    match settings.gate.connect(&wire.visit()) {
+        Ok(visit) => {
+            wire.side.accept();
+            Ok(visit)
+        }
+        Err(Refused::Wait(error)) => Err(error.into()),
+        Err(refused) => Err(wire.reject(&refused.to_string())),
     }
 }
 
@@ -324,6 +339,20 @@ where
         let ask = ask.of_client(self.client.id.0).with_query(&address.query);
         let (tc_url, page_url) = (self.side.tc_url().into(), self.side.page_url().into());
         Ask { tc_url, page_url, ..ask }
+    }
+
+    fn visit(&self) -> Visit {
+        let address = Address::of_app(self.side.tc_url(), self.side.app());
+        let vhost = address.parameter("vhost").unwrap_or(StreamKey::VHOST_DEFAULT);
+        Visit {
+            vhost: vhost.to_owned(),
+            client: self.client.id.0,
+            peer: self.client.peer(),
+            params: Secret::new(address.query.clone()),
+            tc_url: self.side.tc_url().into(),
+            page_url: self.side.page_url().into(),
+            app: address.app,
+        }
     }
 
     /// What the client announced.

@@ -8,7 +8,13 @@ use crate::{
     protocol::{Session, accept, play::PlayError},
     secret::Secret,
 };
-use std::{borrow::Cow, fmt, io, net::SocketAddr, rc::Rc, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    time::Duration,
+};
 use thalweg_runtime::WaitError;
 use thalweg_srt_io::{
     AcceptError, Listener, Socket, SrtError,
@@ -117,7 +123,11 @@ fn run(
         return Err(SrtEnd::Refused(refusal.to_string()));
     }
     let request = identify(socket.stream_id_text(), &settings.naming)?;
+    // SRT has no such URL; SRS makes one up like this.
+    let host = socket.local_addr().map(|local| host_of(local.ip().to_canonical()));
+    let tc_url = host.map(|host| format!("srt://{host}/{}", request.key.app()));
     let ask = request.ask(session.client.peer()).of_client(session.client.id.0);
+    let ask = Ask { tc_url: Secret::new(tc_url.unwrap_or_default()), ..ask };
     // What arrives while somebody is asked stays in libsrt's buffer for it, SRTO_RCVBUF.
     match ask.action {
         Action::Play => {
@@ -164,12 +174,22 @@ pub(super) fn identify(stream_id: &str, naming: &Naming) -> Result<Request, SrtE
     Ok(Request { key, mode, credentials, params })
 }
 
+/// An address as the host of a URL.
+fn host_of(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
 /// The credentials in a stream id, and all that is not the stream's name and the mode, as a query.
 fn shown(stream_id: &StreamId) -> (Credentials, Secret) {
+    let host = stream_id.host().map(|host| ("vhost", host));
     let user = stream_id.user().map(|user| ("u", user));
     let session = stream_id.session().map(|session| ("s", session));
     let params = stream_id.params().iter().map(|(name, value)| (&**name, &**value));
-    let pairs: Vec<(&str, &str)> = user.into_iter().chain(session).chain(params).collect();
+    let pairs: Vec<(&str, &str)> =
+        host.into_iter().chain(user).chain(session).chain(params).collect();
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&pairs).finish();
     let pairs = pairs.into_iter().map(|(name, value)| (Cow::Borrowed(name), Cow::Borrowed(value)));
     (Credentials::of_pairs(pairs), Secret::new(query))
