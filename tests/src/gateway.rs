@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{OnceLock, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -219,16 +219,39 @@ fn address(line: &str, scheme: &str) -> Option<SocketAddr> {
     rest.get(..end.unwrap_or(rest.len()))?.parse().ok()
 }
 
-/// A folder for what a test writes.
+/// A folder for what the tests of this process write. It is removed when the process ends, unless one of them failed.
 ///
 /// # Panics
 ///
 /// When it cannot be made.
 #[must_use]
 pub fn folder() -> PathBuf {
+    static FOLDER: OnceLock<(PathBuf, Child)> = OnceLock::new();
+    FOLDER.get_or_init(make_folder).0.clone()
+}
+
+/// Makes the folder. Nothing of a test process runs when it ends, so a shell waits for the end of the pipe that it holds, and
+/// removes the folder then; a failure leaves a mark that it must not.
+fn make_folder() -> (PathBuf, Child) {
+    const FAILED: &str = "failed";
     let folder = env::temp_dir().join(format!("thalweg-tests-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("the folder for temporary files can be written");
-    folder
+    let (mark, kept) = (folder.join(FAILED), folder.display().to_string());
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        // Without the mark the files are gone, which the next line says in its way.
+        let _marked = fs::write(&mark, "");
+        #[expect(clippy::print_stderr, reason = "what a failed test needs")]
+        {
+            eprintln!("files of the tests are kept in {kept}");
+        }
+    }));
+    let remove = format!("cat; [ -e \"$0/{FAILED}\" ] || rm -rf -- \"$0\"");
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(remove).arg(&folder).stdin(Stdio::piped());
+    shell.stdout(Stdio::null()).stderr(Stdio::null());
+    (folder, shell.spawn().expect("there is a shell"))
 }
 
 /// A path that no other test has, for a file of this kind.
