@@ -69,6 +69,8 @@ pub(crate) struct Key {
 pub(crate) struct Figures {
     samples: BTreeMap<Key, Vec<f64>>,
     notes: Vec<String>,
+    /// Measurements whose load generator had no core to run on: how many, by what was measured.
+    starved: BTreeMap<String, usize>,
 }
 
 /// Smallest and middle sample of a row.
@@ -106,8 +108,11 @@ impl Figures {
         })
     }
 
-    pub(crate) fn notes(&self) -> &[String] {
-        &self.notes
+    pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
+        let starved = self.starved.iter().map(|(who, count)| {
+            format!("{who}: {count} dropped, since the viewers or encoders waited for a core")
+        });
+        self.notes.iter().cloned().chain(starved)
     }
 }
 
@@ -173,7 +178,9 @@ fn measure(suite: &Suite, case: Case, contender: ContenderName, plan: Plan, figu
     match (suite.measure)(case, contender, plan) {
         Ok(lines) => {
             for line in lines {
-                if let Some((unit, value)) = parse_sample(&line) {
+                if line == STARVED {
+                    *figures.starved.entry(who.clone()).or_default() += 1;
+                } else if let Some((unit, value)) = parse_sample(&line) {
                     figures.add(Key { case, n: plan.n, unit, contender }, value);
                 } else {
                     figures.note(format!("{who}: {}", line.trim_start_matches("note\t")));
@@ -183,6 +190,9 @@ fn measure(suite: &Suite, case: Case, contender: ContenderName, plan: Plan, figu
         Err(error) => figures.note(format!("{who}: not measured: {error}")),
     }
 }
+
+/// What is said instead of a sample when the load generator was starved.
+pub(crate) const STARVED: &str = "starved";
 
 fn parse_sample(line: &str) -> Option<(&'static str, f64)> {
     let (unit, value) = line.strip_prefix("sample\t")?.split_once('\t')?;

@@ -2,8 +2,10 @@
 
 use std::env;
 use std::error::Error;
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use crate::case::{Case, ContenderName};
 use crate::measure::Plan;
@@ -87,5 +89,33 @@ impl Served {
             return Err(format!("the child ended with {status}").into());
         }
         Ok(lines)
+    }
+}
+
+/// How long the calling thread has waited for a core, which the kernel counts.
+#[derive(Debug)]
+pub(crate) struct Starvation {
+    before: Duration,
+}
+
+impl Starvation {
+    /// From now on.
+    pub(crate) fn begin() -> io::Result<Self> {
+        Ok(Self { before: Self::now()? })
+    }
+
+    /// Since this was asked last.
+    pub(crate) fn since_last(&mut self) -> io::Result<Duration> {
+        let now = Self::now()?;
+        Ok(now.saturating_sub(std::mem::replace(&mut self.before, now)))
+    }
+
+    /// The second field of `schedstat` (Documentation/scheduler/sched-stats.rst).
+    fn now() -> io::Result<Duration> {
+        let stat = fs::read_to_string("/proc/thread-self/schedstat")?;
+        let waited = stat.split_whitespace().nth(1).and_then(|field| field.parse().ok());
+        waited
+            .map(Duration::from_nanos)
+            .ok_or_else(|| io::Error::other("schedstat has no time of waiting"))
     }
 }

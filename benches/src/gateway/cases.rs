@@ -10,6 +10,7 @@ use super::ANY_CORE;
 use super::clip::{self, Clip};
 use super::server::{Gateway, Process, port_of};
 use crate::case::{Case, ContenderName};
+use crate::harness::STARVED;
 use crate::measure::{KIB_RSS, MB_GROWN, MB_RSS, Plan, SLEEPS, US_CPU};
 use crate::suite::Measured;
 
@@ -91,11 +92,17 @@ struct WithViewers {
     used: Duration,
     /// By each of them.
     bits_per_second: f64,
+    /// For so much of the time they waited for a core.
+    starved: f64,
 }
 
 impl WithViewers {
-    /// CPU for each second of a viewer without `base`, and whether the viewers got the stream.
+    /// CPU for each second of a viewer without `base`, and whether the viewers got the stream. A server whose viewers had
+    /// no core to read on has less to do, or more, than one whose viewers read.
     fn lines(&self, base: Duration, plan: Plan) -> Vec<String> {
+        if self.starved > STARVED_MAX {
+            return vec![STARVED.to_owned()];
+        }
         let mut lines = vec![per_second(self.used.saturating_sub(base), plan)];
         if self.bits_per_second < BITS_PER_SECOND_MIN {
             let mbit = self.bits_per_second / 1e6;
@@ -111,10 +118,12 @@ fn measure_viewers(
     plan: Plan,
 ) -> Result<WithViewers, Box<dyn Error>> {
     thread::sleep(WARM_UP.min(plan.rep));
-    let (before, begin) = (bytes(sink)?, Instant::now());
+    let (before, begin) = (taken(sink)?, Instant::now());
     let used = cpu_over(server, plan.rep)?;
-    let got = (bytes(sink)? - before) / begin.elapsed().as_secs_f64();
-    Ok(WithViewers { used, bits_per_second: got * 8.0 / plan.n as f64 })
+    let (after, seconds) = (taken(sink)?, begin.elapsed().as_secs_f64());
+    let got = (after.bytes - before.bytes) / seconds;
+    let starved = (after.starved_ns - before.starved_ns) / 1e9 / seconds;
+    Ok(WithViewers { used, bits_per_second: got * 8.0 / plan.n as f64, starved })
 }
 
 /// Many publishers by SRT; with us each has a viewer.
@@ -225,9 +234,16 @@ fn start_pinned(command: Command) -> Result<(Process, u16), Box<dyn Error>> {
     Process::start(pinned, port_of)
 }
 
-/// All bytes that the viewers have got.
-fn bytes(sink: &mut Process) -> Result<f64, Box<dyn Error>> {
-    Ok(sink.ask()?.trim().parse()?)
+/// What the viewers say of themselves.
+struct Taken {
+    bytes: f64,
+    starved_ns: f64,
+}
+
+fn taken(sink: &mut Process) -> Result<Taken, Box<dyn Error>> {
+    let line = sink.ask()?;
+    let (bytes, starved_ns) = line.trim().split_once('\t').ok_or("the viewers say too little")?;
+    Ok(Taken { bytes: bytes.parse()?, starved_ns: starved_ns.parse()? })
 }
 
 /// What a process uses while a time passes.
@@ -260,5 +276,7 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const WARM_UP_OF_DELAY: Duration = Duration::from_secs(5);
 const WARM_UP_OF_MANY: Duration = Duration::from_secs(3);
 const WARM_UP_OF_SOURCE: Duration = Duration::from_secs(8);
+/// The viewers' thread sleeps most of the time; one that waits for a core for longer than this is late to read.
+const STARVED_MAX: f64 = 0.1;
 /// The clip has 2.1 Mbit/s.
 const BITS_PER_SECOND_MIN: f64 = 1.9e6;

@@ -5,6 +5,9 @@
 //! its last message to a reader, and when that is, a blocking reader tells that gets the same messages over a connection
 //! of the same kind (the reference). At the player a picture arrives with its last byte; by SRT, when its last message is
 //! due, without the latency of that connection.
+//!
+//! Where the player or the reference had to wait for a core, the time of its picture says nothing about the gateway: it is
+//! dropped, and a note says how many were.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -19,6 +22,7 @@ use super::publish::{Encoder, MESSAGE_BYTES, units};
 use super::{LATENCY_MS, sink};
 use crate::child::{argument, write_note, write_samples};
 use crate::measure::{LATE_P50, LATE_P99, Sample};
+use crate::process::Starvation;
 use crate::srt::raw;
 use crate::sys;
 
@@ -35,8 +39,8 @@ pub(super) fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
     thread::spawn(move || {
         // The stream is there first.
         thread::sleep(JOIN_AFTER);
-        let _over = watch(&output, out_port, |end, at_us| {
-            let _nobody = arrivals.send((end, at_us));
+        let _over = watch(&output, out_port, |end, at| {
+            let _nobody = arrivals.send((end, at));
         });
     });
     let mut reference = (ingest == "srt").then(Reference::connect).transpose()?;
@@ -58,17 +62,17 @@ pub(super) fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
     thread::sleep(TAIL);
     let at_reference = reference.map(Reference::finish).transpose()?.unwrap_or_default();
     let sent = sent.into_iter().map(|(end, arrival)| {
-        let at_us = match arrival {
-            Arrival::At(at_us) => at_us,
+        let at = match arrival {
+            Arrival::At(us) => Seen { us, is_starved: false },
             Arrival::AtReference(message) => at_reference[message],
         };
-        (end, at_us)
+        (end, at)
     });
-    let sent: Vec<(End, i64)> = sent.collect();
+    let sent: Vec<(End, Seen)> = sent.collect();
     // Later ones are the same picture again: a parameter of a container may follow it.
     let mut seen = HashMap::new();
-    for (end, at_us) in arrived.try_iter() {
-        seen.entry(end).or_insert(at_us);
+    for (end, at) in arrived.try_iter() {
+        seen.entry(end).or_insert(at);
     }
     report(&sent, &seen)?;
     io::stdout().flush()?;
@@ -83,11 +87,19 @@ enum Arrival {
     AtReference(usize),
 }
 
+/// When something was there.
+#[derive(Clone, Copy)]
+struct Seen {
+    us: i64,
+    /// Who saw it had waited for a core before.
+    is_starved: bool,
+}
+
 /// A connection beside that to the gateway, with a blocking reader at its other end.
 struct Reference {
     encoder: Encoder,
     messages: usize,
-    arrived: mpsc::Receiver<i64>,
+    arrived: mpsc::Receiver<Seen>,
 }
 
 impl Reference {
@@ -98,7 +110,14 @@ impl Reference {
         thread::spawn(move || -> io::Result<()> {
             let socket = listener.accept()?;
             let mut buf = [0; 1456];
-            while socket.recv(&mut buf)?.is_some() && arrivals.send(raw::now_us()).is_ok() {}
+            let mut starvation = Starvation::begin()?;
+            while socket.recv(&mut buf)?.is_some() {
+                let us = raw::now_us();
+                let is_starved = starvation.since_last()? > STARVED;
+                if arrivals.send(Seen { us, is_starved }).is_err() {
+                    break;
+                }
+            }
             Ok(())
         });
         let encoder = Encoder::connect("srt", port, 0, &mut 0)?;
@@ -111,8 +130,8 @@ impl Reference {
     }
 
     /// When each message arrived, if none was lost.
-    fn finish(self) -> Result<Vec<i64>, Box<dyn Error>> {
-        let arrived: Vec<i64> = self.arrived.try_iter().collect();
+    fn finish(self) -> Result<Vec<Seen>, Box<dyn Error>> {
+        let arrived: Vec<Seen> = self.arrived.try_iter().collect();
         if arrived.len() != self.messages {
             let (count, messages) = (arrived.len(), self.messages);
             return Err(format!("the reference got {count} of {messages} messages").into());
@@ -121,15 +140,22 @@ impl Reference {
     }
 }
 
-fn report(sent: &[(End, i64)], seen: &HashMap<End, i64>) -> Result<(), Box<dyn Error>> {
-    let took = sent.iter().filter_map(|(end, sent_us)| Some(seen.get(end)? - sent_us));
-    let mut took_us: Vec<i64> = took.collect();
+fn report(sent: &[(End, Seen)], seen: &HashMap<End, Seen>) -> Result<(), Box<dyn Error>> {
+    let both: Vec<_> = sent.iter().filter_map(|(end, from)| Some((from, seen.get(end)?))).collect();
+    let fed = both.iter().filter(|(from, to)| !from.is_starved && !to.is_starved);
+    let mut took_us: Vec<i64> = fed.map(|(from, to)| to.us - from.us).collect();
     took_us.sort_unstable();
-    let missing = sent.len() - took_us.len();
+    let (missing, starved) = (sent.len() - both.len(), both.len() - took_us.len());
+    if starved > 0 {
+        let all = both.len();
+        write_note(&format!(
+            "{starved} of {all} pictures dropped: who timed them waited for a core"
+        ));
+    }
     if missing > 0 {
         write_note(&format!("{missing} of {} pictures never came", sent.len()));
     }
-    let most = took_us.len().checked_sub(1).ok_or("no picture came")?;
+    let most = took_us.len().checked_sub(1).ok_or("no picture came in time to be counted")?;
     let samples = [(LATE_P50, 50), (LATE_P99, 99)].map(|(unit, per_cent)| {
         let value = took_us[most * per_cent / 100] as f64;
         Sample { unit, value }
@@ -139,7 +165,7 @@ fn report(sent: &[(End, i64)], seen: &HashMap<End, i64>) -> Result<(), Box<dyn E
 }
 
 /// Plays, and calls `arrived` with the end of whatever may be a picture and when it was there.
-fn watch(output: &str, port: u16, mut arrived: impl FnMut(End, i64)) -> io::Result<()> {
+fn watch(output: &str, port: u16, mut arrived: impl FnMut(End, Seen)) -> io::Result<()> {
     let mut buf = vec![0; 1 << 20];
     if output == "srt" {
         let socket = sink::request_srt(port, "cam0", &mut 0)?;
@@ -147,7 +173,9 @@ fn watch(output: &str, port: u16, mut arrived: impl FnMut(End, i64)) -> io::Resu
         loop {
             let (count, due_us) = socket.recv_message(&mut buf[..1456])?;
             let sent_us = due_us - i64::from(LATENCY_MS) * 1000;
-            packets.push(&buf[..count], &mut |end| arrived(end, sent_us));
+            // libsrt says when it was due, whenever we come to read it.
+            let at = Seen { us: sent_us, is_starved: false };
+            packets.push(&buf[..count], &mut |end| arrived(end, at));
         }
     }
     // Without the chunks of HTTP/1.1.
@@ -155,9 +183,11 @@ fn watch(output: &str, port: u16, mut arrived: impl FnMut(End, i64)) -> io::Resu
     let mut form = Form::of(output);
     let mut bytes = Vec::new();
     let mut in_head = true;
+    let mut starvation = Starvation::begin()?;
     loop {
         let count = stream.read(&mut buf)?;
-        let at_us = raw::now_us();
+        let us = raw::now_us();
+        let at = Seen { us, is_starved: starvation.since_last()? > STARVED };
         if count == 0 {
             return Ok(());
         }
@@ -167,10 +197,12 @@ fn watch(output: &str, port: u16, mut arrived: impl FnMut(End, i64)) -> io::Resu
             bytes.drain(..at + 4);
             in_head = false;
         }
-        form.take(&mut bytes, &mut |end| arrived(end, at_us));
+        form.take(&mut bytes, &mut |end| arrived(end, at));
     }
 }
 
 const JOIN_AFTER: Duration = Duration::from_millis(300);
+/// Who waited longer for a core since the last thing it timed has timed that, not the gateway.
+const STARVED: Duration = Duration::from_micros(300);
 /// For what is under way when the last picture has been sent.
 const TAIL: Duration = Duration::from_millis(500);

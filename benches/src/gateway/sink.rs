@@ -10,14 +10,17 @@ use std::time::Duration;
 
 use super::{LATENCY_MS, rtmp};
 use crate::child::{argument, write_port};
+use crate::process::Starvation;
 use crate::srt::raw;
 use crate::sys::{self, Epoll};
 
+/// How long the thread that reads has waited for a core, in nanoseconds.
+static STARVED_NS: AtomicU64 = AtomicU64::new(0);
 /// All that all viewers have got.
 static TOTAL: AtomicU64 = AtomicU64::new(0);
 
 /// Runs `gateway-sink <output> <port> <viewers> <streams> <core>` until it is ended. Says a port, any, when every
-/// viewer is being served, and for each line of input how many bytes have come.
+/// viewer is being served, and for each line of input how many bytes have come and for how many nanoseconds the reader waited for a core.
 pub(super) fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
     let output: String = argument(args, 0)?;
     let (port, viewers) = (argument(args, 1)?, argument(args, 2)?);
@@ -70,7 +73,7 @@ fn discard(mut viewers: Vec<TcpStream>) -> io::Result<()> {
         viewer.set_nonblocking(true)?;
         epoll.add_readable(viewer.as_raw_fd(), token)?;
     }
-    let mut served = Served::new(viewers.len());
+    let mut served = Served::new(viewers.len())?;
     let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; viewers.len()];
     let mut buf = vec![0; READ_BYTES];
     loop {
@@ -83,6 +86,7 @@ fn discard(mut viewers: Vec<TcpStream>) -> io::Result<()> {
                 Err(error) => return Err(error),
             }
         }
+        served.look()?;
         // Everybody reads in steps of a few milliseconds: the viewers shall not outweigh the server.
         thread::sleep(READ_PAUSE);
     }
@@ -93,7 +97,7 @@ fn discard_srt(viewers: &[raw::Socket]) -> io::Result<()> {
         viewer.set_nonblocking()?;
     }
     let mut poll = raw::Poll::new(viewers)?;
-    let mut served = Served::new(viewers.len());
+    let mut served = Served::new(viewers.len())?;
     let mut buf = [0; 1456];
     loop {
         for index in poll.readable(POLL_TICK_MS)? {
@@ -101,6 +105,7 @@ fn discard_srt(viewers: &[raw::Socket]) -> io::Result<()> {
                 served.add(index, super::publish::MESSAGE_BYTES);
             }
         }
+        served.look()?;
         thread::sleep(READ_PAUSE);
     }
 }
@@ -109,11 +114,19 @@ fn discard_srt(viewers: &[raw::Socket]) -> io::Result<()> {
 struct Served {
     bytes: Vec<usize>,
     count: usize,
+    starvation: Starvation,
 }
 
 impl Served {
-    fn new(viewers: usize) -> Self {
-        Self { bytes: vec![0; viewers], count: 0 }
+    fn new(viewers: usize) -> io::Result<Self> {
+        Ok(Self { bytes: vec![0; viewers], count: 0, starvation: Starvation::begin()? })
+    }
+
+    /// Notes how long the calling thread has waited for a core.
+    fn look(&mut self) -> io::Result<()> {
+        let nanos = self.starvation.since_last()?.as_nanos();
+        STARVED_NS.fetch_add(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::Relaxed);
+        Ok(())
     }
 
     fn add(&mut self, index: usize, bytes: usize) {
@@ -132,7 +145,7 @@ impl Served {
 #[expect(clippy::print_stdout, reason = "the pipe to the harness")]
 fn answer() {
     for _line in io::stdin().lines().map_while(Result::ok) {
-        println!("{}", TOTAL.load(Ordering::Relaxed));
+        println!("{}\t{}", TOTAL.load(Ordering::Relaxed), STARVED_NS.load(Ordering::Relaxed));
     }
 }
 
