@@ -305,6 +305,9 @@ pub struct TakenOver<'a, 's> {
 /// As many pieces as a chunk is written in at once, besides its size and its end.
 const PIECES: usize = 128;
 
+/// As many as most writes have.
+const FEW: usize = 6;
+
 impl TakenOver<'_, '_> {
     /// What tells, while somebody writes, that the client has sent something or gone away. `None` where nothing does.
     #[must_use]
@@ -328,7 +331,24 @@ impl Write for TakenOver<'_, '_> {
         if !self.is_chunked {
             return self.conn.write_vectored(bufs);
         }
-        let bufs = bufs.get(..bufs.len().min(PIECES)).unwrap_or_default();
+        if bufs.len() <= FEW {
+            self.write_chunk::<{ FEW + 2 }>(bufs)
+        } else {
+            self.write_chunk::<{ PIECES + 2 }>(
+                bufs.get(..bufs.len().min(PIECES)).unwrap_or_default(),
+            )
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.conn.flush()
+    }
+}
+
+impl TakenOver<'_, '_> {
+    /// Writes `bufs`, at most `N - 2`, as a chunk.
+    #[inline(never)] // Who writes few pieces does not touch the memory for many.
+    fn write_chunk<const N: usize>(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         let len = bufs.iter().map(|buf| buf.len()).sum();
         // An empty chunk would be the end.
         if len == 0 {
@@ -336,7 +356,7 @@ impl Write for TakenOver<'_, '_> {
         }
         let mut size = [0; SIZE_LEN];
         let size = encode_size(len, &mut size);
-        let mut slices = [IoSlice::new(&[]); PIECES + 2];
+        let mut slices = [IoSlice::new(&[]); N];
         let mut count = 0;
         let pieces = [IoSlice::new(size)].into_iter().chain(bufs.iter().copied());
         for (slice, piece) in slices.iter_mut().zip(pieces.chain([IoSlice::new(b"\r\n")])) {
@@ -355,12 +375,6 @@ impl Write for TakenOver<'_, '_> {
         Ok(len)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.conn.flush()
-    }
-}
-
-impl TakenOver<'_, '_> {
     /// Tells the client that the stream is over, where that can be told.
     ///
     /// # Suspends

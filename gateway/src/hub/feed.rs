@@ -1,6 +1,9 @@
 //! A feed: one format of one source, muxed once, read by many.
 
-use super::ring::{Bounds, Ring};
+use super::{
+    ring::{Bounds, Ring},
+    run::Newest,
+};
 use crate::{
     container::{Chunk, LeftOut, Mux, Select},
     key::StreamKey,
@@ -62,6 +65,7 @@ pub(super) struct Feed {
     pub(super) more: Cond,
     pub(super) has_ended: Cell<bool>,
     pub(super) readers: Cell<usize>,
+    pub(super) newest: Newest,
     scratch: RefCell<Vec<Chunk>>,
     /// The tracks that were said to be left out.
     left_out: RefCell<Vec<(TrackId, LeftOut)>>,
@@ -84,6 +88,7 @@ impl Feed {
             more: Cond::new(),
             has_ended: Cell::new(false),
             readers: Cell::new(0),
+            newest: Newest::default(),
             scratch: RefCell::default(),
             left_out: RefCell::default(),
         }

@@ -17,6 +17,7 @@ mod limits;
 mod rate;
 mod registry;
 mod ring;
+mod run;
 mod source;
 mod subscriber;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use feed::Format;
 pub use limits::{Limits, Refusal};
 pub use registry::{PublishError, Registry, Settings, SubscribeError};
 pub use ring::Bounds;
+pub use run::Chunks;
 pub use source::{FeedState, Original, Publisher, Source, SourceState};
 pub use subscriber::{Batch, Lag, LagProbe, PlayEnd, Start, Subscriber};
 pub use units::{Joint, UnitReader};

@@ -197,9 +197,11 @@ impl Source {
 
     /// When the present merge window is over: the same instant for all readers, so that they are woken together.
     pub(super) fn next_window(&self, window: Duration) -> Instant {
+        // Every reader asks at every window: in 64 bits, which suffice for centuries.
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let since = rt::now().saturating_duration_since(self.since);
-        let into = since.as_nanos() % window.as_nanos().max(1);
-        rt::now() + window - Duration::from_nanos(u64::try_from(into).unwrap_or(0))
+        let into = nanos(since) % nanos(window).max(1);
+        rt::now() + window - Duration::from_nanos(into)
     }
 
     /// Reads the ring of units; `f` must not suspend.

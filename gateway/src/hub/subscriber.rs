@@ -3,6 +3,7 @@
 use super::{
     feed::Feed,
     ring::Ring,
+    run::Chunks,
     source::{Source, SourceState},
 };
 use crate::{container::Chunk, media::Span};
@@ -49,7 +50,7 @@ pub struct Batch {
     /// Whether the chunks do not continue those of the last batch: this is the first, or some were skipped.
     pub is_jump: bool,
     /// In order, at least one.
-    pub chunks: Vec<Rc<Chunk>>,
+    pub chunks: Chunks,
 }
 
 /// Why a subscription is over.
@@ -61,11 +62,6 @@ pub enum PlayEnd {
     /// The reader was cancelled, or a deadline passed.
     Wait(WaitError),
 }
-
-/// The most that one batch holds, so that a write stays a bounded piece of work.
-const BATCH_CHUNKS: usize = 256;
-/// As [`BATCH_CHUNKS`], in bytes.
-const BATCH_BYTES: usize = 512 * 1024;
 
 /// How many units a first reader muxes between two yields.
 const FILL_SLICE: usize = 64;
@@ -108,7 +104,7 @@ impl Subscriber {
     pub fn recv(&mut self, batch: &mut Batch) -> Result<(), PlayEnd> {
         batch.head = None;
         batch.is_jump = false;
-        batch.chunks.clear();
+        batch.chunks = Chunks::default();
         if !self.merge_window.is_zero() && self.next.get().is_some() {
             rt::sleep_until(self.source.next_window(self.merge_window)).map_err(PlayEnd::Wait)?;
         }
@@ -152,17 +148,9 @@ impl Subscriber {
     fn take(&mut self, batch: &mut Batch) {
         let feed = Rc::clone(&self.feed);
         feed.with_ring(|ring| {
-            let Some(mut next) = self.place(ring, batch) else { return };
-            let mut bytes = 0;
-            while let Some(chunk) = ring.item(next) {
-                batch.chunks.push(Rc::clone(chunk));
-                next += 1;
-                bytes += chunk.len();
-                if batch.chunks.len() >= BATCH_CHUNKS || bytes >= BATCH_BYTES {
-                    break;
-                }
-            }
-            self.next.set(Some(next));
+            let Some(next) = self.place(ring, batch) else { return };
+            batch.chunks = feed.newest.take(ring, next, feed.readers.get() > 1);
+            self.next.set(Some(next + batch.chunks.len() as u64));
         });
     }
 

@@ -191,6 +191,34 @@ fn a_slow_reader_skips_to_the_newest_random_access_point_and_is_counted() {
 }
 
 #[test]
+fn what_several_readers_take_alike_is_joined_once_and_others_go_on_alone() {
+    simulate(|registry| {
+        let mut publisher = publish(&registry);
+        push(&mut publisher, 0..1);
+        let take = |reader: &mut Subscriber| {
+            let mut batch = Batch::default();
+            reader.recv(&mut batch).unwrap();
+            let parts = batch.chunks.iter().flat_map(|chunk| &chunk.parts).flatten();
+            let bytes: Vec<u8> = parts.copied().collect();
+            let joined = batch.chunks.joined().cloned();
+            assert!(joined.as_ref().is_none_or(|joined| *joined == bytes));
+            joined
+        };
+        let mut lone = subscribe(&registry, Start::Gop);
+        assert_eq!(take(&mut lone), None, "nobody else is there");
+        let mut others = [0, 1, 2].map(|_| subscribe(&registry, Start::Gop));
+        others.iter_mut().for_each(|reader| drop(take(reader)));
+        push(&mut publisher, 1..3);
+        let first = take(&mut others[0]).expect("several readers are at this place");
+        assert_eq!(take(&mut lone).map(|joined| joined.as_ptr()), Some(first.as_ptr()));
+        push(&mut publisher, 3..4);
+        let newest = take(&mut lone).expect("another will come here");
+        assert_eq!(take(&mut others[1]), None, "it takes more than the newest");
+        assert_eq!(take(&mut others[0]), Some(newest));
+    });
+}
+
+#[test]
 fn readers_stay_through_a_change_of_publisher_and_times_go_on() {
     simulate(|registry| {
         let mut publisher = publish(&registry);

@@ -2,7 +2,7 @@
 
 use crate::{
     container::{flv, ts::Entry},
-    hub::{Batch, Client, PlayEnd, Subscriber},
+    hub::{Batch, Chunks, Client, PlayEnd, Subscriber},
     media::Timestamp,
 };
 use bytes::Bytes;
@@ -87,11 +87,11 @@ impl Admit {
     /// Writes what the reader gets of a batch; the result is how many bytes that were.
     fn write(&mut self, batch: &Batch, out: &mut dyn Write) -> io::Result<usize> {
         self.begin(batch);
-        let head = self.head(batch).iter();
-        let chunks = batch.chunks.iter();
+        let head = self.head(batch);
         if self.is_all() {
-            return write_parts(out, head.chain(chunks.flat_map(|chunk| &chunk.parts)));
+            return write_batch(out, head, &batch.chunks);
         }
+        let (head, chunks) = (head.iter(), batch.chunks.iter());
         let first = batch.chunks.first().map_or(Timestamp::ZERO, |chunk| chunk.dts);
         let head = head.map(|part| (part, first));
         let parts = chunks.flat_map(|chunk| chunk.parts.iter().map(|part| (part, chunk.dts)));
@@ -128,6 +128,25 @@ pub fn write_stream(
     }
 }
 
+/// Writes `head` and all of `chunks`; the result is how many bytes that were.
+///
+/// # Suspends
+///
+/// As `out` does.
+///
+/// # Errors
+///
+/// What writing reports.
+pub fn write_batch(out: &mut dyn Write, head: &[Bytes], chunks: &Chunks) -> io::Result<usize> {
+    match chunks.joined() {
+        Some(joined) if head.is_empty() => {
+            out.write_all(joined)?;
+            Ok(joined.len())
+        }
+        _ => write_parts(out, head.iter().chain(chunks.iter().flat_map(|chunk| &chunk.parts))),
+    }
+}
+
 /// Writes all of `parts`, many in one call; the result is how many bytes that were.
 ///
 /// # Suspends
@@ -137,7 +156,8 @@ pub fn write_stream(
 /// # Errors
 ///
 /// What writing reports.
-pub fn write_parts<'a>(
+#[inline(never)] // What its pieces take of a stack is not touched by who writes one.
+fn write_parts<'a>(
     out: &mut dyn Write,
     mut parts: impl Iterator<Item = &'a Bytes>,
 ) -> io::Result<usize> {

@@ -10,11 +10,11 @@ use crate::{
     auth::PlayGrant,
     container::{Select, flv::Carriage},
     hub::{Batch, Client, Registry, Role, Source, Start, SubscribeError, Subscriber},
-    protocol::play::write_parts,
+    protocol::play::write_batch,
 };
 use std::{
     cell::Cell,
-    io::{self, Read, Write},
+    io::{Read, Write},
     rc::Rc,
 };
 use thalweg_runtime::{
@@ -121,7 +121,9 @@ where
         client.skips.set(subscriber.skips());
         let written = rt::timeout(settings.stall, || -> Result<_, RtmpEnd> {
             let _turn = turn.lock()?;
-            Ok(write_batch(stream, &batch)?)
+            let mut out = stream;
+            let head = batch.head.as_deref().unwrap_or_default();
+            Ok(write_batch(&mut out, head, &batch.chunks)?)
         });
         match written {
             Ok(count) => client.add_sent(count),
@@ -154,13 +156,4 @@ where
 
 fn stalled(end: RtmpEnd) -> RtmpEnd {
     end.waiting_for("the player to take what there is")
-}
-
-fn write_batch<S>(mut stream: &S, batch: &Batch) -> io::Result<usize>
-where
-    for<'a> &'a S: Write,
-{
-    let head = batch.head.iter().flat_map(|head| head.iter());
-    let parts = head.chain(batch.chunks.iter().flat_map(|chunk| &chunk.parts));
-    write_parts(&mut stream, parts)
 }
