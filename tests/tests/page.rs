@@ -76,6 +76,22 @@ fn what_webrtc_can_carry_is_played_by_it() {
 }
 
 #[test]
+fn a_browser_without_media_source_extensions_plays_by_hls() {
+    let gateway = Gateway::start(&[]);
+    let publisher = publish_live(&gateway.srt_publish(CAM), "320x240");
+    let browser = Browser::start();
+    let page = browser.open(&page(&gateway), View::PHONE);
+    page.until("delete window.MediaSource");
+    // Its sound, which is AAC, does not go by WebRTC.
+    page.until("/AAC/.test(document.querySelector('.media')?.textContent)");
+    open_stream(&page, CAM);
+    wait_for_pictures(&page, 25);
+    page.until("/^HLS/.test(document.querySelector('[data-field=playback]').textContent)");
+    page.assert_silent();
+    drop(publisher);
+}
+
+#[test]
 fn who_has_no_credential_is_asked_for_one_and_no_dialog_of_the_browser_is() {
     let gateway = Gateway::start(&["api.token=\"battery staple\"", "play.wait_ms=30000"]);
     let player = srt::play(&gateway, CAM);

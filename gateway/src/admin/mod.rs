@@ -81,6 +81,8 @@ pub struct Addresses {
     pub https: Vec<SocketAddr>,
     /// For media by WebRTC.
     pub webrtc: Vec<SocketAddr>,
+    /// Whether there is HLS over HTTP.
+    pub has_hls: bool,
 }
 
 /// What tells this process from others, and from itself after a restart.

@@ -116,7 +116,7 @@ impl Listeners {
         Ok(())
     }
 
-    fn addresses(&self) -> io::Result<Addresses> {
+    fn addresses(&self, config: &Config) -> io::Result<Addresses> {
         let local = |listeners: &[TcpListener]| {
             listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()
         };
@@ -127,13 +127,14 @@ impl Listeners {
             rtmps: local(&self.rtmps)?,
             https: local(&self.https)?,
             webrtc: self.webrtc.iter().map(|port| port.local_addr()).collect(),
+            has_hls: config.hls.enabled,
         })
     }
 
     /// Starts to accept everywhere.
     pub(super) fn serve(self, gateway: &Rc<Gateway>) -> io::Result<Serving> {
         let config = &gateway.config;
-        let addresses = self.addresses()?;
+        let addresses = self.addresses(config)?;
         let mut coroutines = Vec::new();
         let srt: Rc<[SrtPort]> = self.srt.into();
         for at in 0..srt.len() {

@@ -23,7 +23,8 @@ export const publishAt = (path) => [...srt(path, 'publish'), ...rtmp(path), ...b
 export const overHttp = (path, extension) => new URL(`${encoded(path)}.${extension}`, here).href;
 
 export function watchAt(path) {
-    const http = [['FLV', 'flv'], ['MPEG-TS', 'ts'], ['MP4', 'mp4']];
+    const hls = document.documentElement.dataset.hls !== '' ? [['HLS', 'm3u8']] : [];
+    const http = [...hls, ['FLV', 'flv'], ['MPEG-TS', 'ts'], ['MP4', 'mp4']];
     const byHttp = http.map(([kind, extension]) => [kind, overHttp(path, extension)]);
     return [...byWebRtc('WHEP', path), ...byHttp, ...rtmp(path), ...srt(path, 'request')];
 }

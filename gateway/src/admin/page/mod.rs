@@ -29,13 +29,14 @@ const FILES: &[File] = &[
     ("/page/document.js", SCRIPT, include_str!("document.js")),
     ("/page/events.js", SCRIPT, include_str!("events.js")),
     ("/page/figures.js", SCRIPT, include_str!("figures.js")),
+    ("/page/hls.js", SCRIPT, include_str!("hls.js")),
     ("/page/mp4.js", SCRIPT, include_str!("mp4.js")),
     ("/page/screen.js", SCRIPT, include_str!("screen.js")),
     ("/page/stream.js", SCRIPT, include_str!("stream.js")),
     ("/page/whep.js", SCRIPT, include_str!("whep.js")),
 ];
 
-/// Holds `{srt}`, `{rtmp}`, `{rtmps}`, `{webrtc}`: ports; `{publish}`, `{play}`: items of lists.
+/// Holds `{srt}`, `{rtmp}`, `{rtmps}`, `{webrtc}`: ports; `{hls}`: whether there is HLS; `{publish}`, `{play}`: items of lists.
 const PAGE: &str = include_str!("page.html");
 
 /// What the page may load, and who may show it.
@@ -87,8 +88,10 @@ fn html(addresses: &Addresses, scheme: &str, authority: &str) -> String {
         plain.chain(secure).map(|(scheme, port)| format!("{scheme}://{host}:{port}/live/cam"))
     };
     let publish = srt.iter().map(srt_with("publish")).chain(by_rtmp());
-    let by_http = ["flv", "ts", "mp4"]
+    let hls = addresses.has_hls.then_some("m3u8");
+    let by_http = hls
         .into_iter()
+        .chain(["flv", "ts", "mp4"])
         .map(|extension| format!("{scheme}://{authority}/live/cam.{extension}"));
     let play = by_http.chain(by_rtmp()).chain(srt.iter().map(srt_with("request")));
     let (publish, play) = (items(publish), items(play));
@@ -96,6 +99,7 @@ fn html(addresses: &Addresses, scheme: &str, authority: &str) -> String {
         .replace("{rtmp}", &list(&rtmp))
         .replace("{rtmps}", &list(&rtmps))
         .replace("{webrtc}", &list(&ports(&addresses.webrtc)))
+        .replace("{hls}", hls.unwrap_or_default())
         .replace("{publish}", &publish)
         .replace("{play}", &play)
 }

@@ -1,11 +1,12 @@
 // The picture of one stream, and what there is to say instead of it.
 
 import { field, say, show } from './document.js';
+import { HlsPlayer } from './hls.js';
 import { Mp4Player, Unplayable } from './mp4.js';
 import { WhepPlayer } from './whep.js';
 
 // The ways to play, the best first. When one of them does not come about, the next one is tried.
-const WAYS = [WhepPlayer, Mp4Player];
+const WAYS = [WhepPlayer, Mp4Player, HlsPlayer];
 
 const RETRY_MS = 3000;
 // A picture that stands still for so long while its stream is live is given up.
@@ -60,7 +61,7 @@ export class Screen {
         if (this.player) return;
         const [Way, next] = WAYS.filter((way) => way.offers(this.stream) && !this.failed.has(way));
         if (!Way) {
-            this.tell('This browser plays neither WebRTC nor Media Source Extensions. Other players can, by one of the addresses below.');
+            this.tell('This browser has no way to play this. Other players have, by one of the addresses below.');
             return;
         }
         const player = new Way(this.video, this.stream, (text) => this.tell(text));

@@ -68,6 +68,7 @@ impl Gateway {
             http: vec!["0.0.0.0:8080".parse().unwrap()],
             webrtc: vec!["0.0.0.0:8000".parse().unwrap()],
             rtmps: vec!["0.0.0.0:1936".parse().unwrap()],
+            has_hls: true,
             ..Addresses::default()
         };
         let admin = Admin::new(registry, Clients::default(), addresses, settings, || 7);
@@ -464,6 +465,7 @@ fn the_page_tells_ports_and_addresses_and_no_name_of_a_stream() {
             "rtmp://gw:1935/live/cam",
             "rtmps://gw:1936/live/cam",
             "http://gw:8080/live/cam.flv",
+            "http://gw:8080/live/cam.m3u8",
         ] {
             assert!(page.body.contains(told), "{told}: {}", page.body);
         }
