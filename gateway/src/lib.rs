@@ -1,6 +1,7 @@
 //! A live media gateway: one publisher in, any number of players out, one coroutine per connection.
 
 pub mod admin;
+pub mod audio;
 pub mod auth;
 pub mod cli;
 pub mod config;

@@ -89,11 +89,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("http", &["secret"]),
     ("media", &[]),
     ("container", &["media"]),
+    ("audio", &["media"]),
     ("hooks", &["key", "secret", "http"]),
     ("auth", &["key", "secret", "hooks"]),
     ("hub", &["key", "secret", "media", "container", "auth"]),
     ("record", &["key", "secret", "http", "media", "container", "hub"]),
-    ("protocol", &["key", "secret", "http", "media", "container", "auth", "hub"]),
+    ("protocol", &["key", "secret", "http", "media", "audio", "container", "auth", "hub"]),
     ("admin", &["key", "secret", "http", "media", "container", "auth", "hooks", "hub", "record"]),
     (
         "server",

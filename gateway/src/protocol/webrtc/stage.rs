@@ -6,10 +6,11 @@
 
 use super::reorder::{Reorder, Verdict};
 use crate::{
+    audio::{Frames, Target, Transcoder},
     container::rtp::{Packetizer, Payload},
     hub::{PlayEnd, Source, SourceState, Start, UnitReader},
     key::StreamKey,
-    media::{AccessUnit, Codec, CodecConfig, MediaKind, Span, Timestamp, TrackId},
+    media::{AccessUnit, Codec, CodecConfig, MediaKind, Span, Timestamp, Track, TrackId, Tracks},
 };
 use std::{
     cell::{Cell, RefCell},
@@ -48,6 +49,7 @@ pub(super) struct Stage {
     /// Pieces have come, or the end.
     pub(super) more: Cond,
     video: RefCell<Option<Rc<CodecConfig>>>,
+    /// The track that viewers hear.
     audio: Cell<Option<TrackId>>,
     reorder: RefCell<Reorder>,
     policy: ReferenceB,
@@ -150,9 +152,9 @@ impl Stage {
         self.video.borrow().clone()
     }
 
-    /// Whether there is sound that browsers can hear.
+    /// Whether there is sound that browsers can hear, or that can be made so.
     pub(super) fn has_audio(&self) -> bool {
-        self.source.tracks().iter().any(|track| track.codec == Codec::Opus)
+        audible(&self.source.tracks()).is_some()
     }
 
     /// What is known of the order of the pictures.
@@ -185,7 +187,7 @@ impl Stage {
         number < self.ring.borrow().first
     }
 
-    fn run(&self) {
+    fn run(self: &Rc<Self>) {
         let mut reader = self.source.read_units(Start::Gop);
         let end = self.read(&mut reader);
         self.has_ended.set(true);
@@ -195,8 +197,9 @@ impl Stage {
         }
     }
 
-    fn read(&self, reader: &mut UnitReader) -> PlayEnd {
+    fn read(self: &Rc<Self>, reader: &mut UnitReader) -> PlayEnd {
         let mut packetizer = Packetizer::new(PAYLOAD_BYTES);
+        let mut transcoder = None;
         let mut batch = Vec::new();
         loop {
             if reader.is_up_to_date() {
@@ -212,40 +215,85 @@ impl Stage {
                 Err(end) => return end,
             }
             for unit in batch.drain(..) {
-                self.take(&mut packetizer, &unit);
+                match unit.config.codec().kind() {
+                    MediaKind::Video => self.take_picture(&mut packetizer, &unit),
+                    MediaKind::Audio => self.take_sound(&mut transcoder, &unit),
+                }
             }
             self.more.broadcast();
         }
     }
 
-    fn take(&self, packetizer: &mut Packetizer, unit: &AccessUnit) {
-        let kind = unit.config.codec().kind();
-        match kind {
-            MediaKind::Video => {
-                if !self.takes_picture(unit) {
-                    return;
-                }
-            }
-            MediaKind::Audio => {
-                // The first track that browsers know; the others are left out.
-                let is_known = unit.config.codec() == Codec::Opus;
-                let chosen = self.audio.get().unwrap_or(unit.track);
-                if !is_known || chosen != unit.track {
-                    return;
-                }
-                self.audio.set(Some(chosen));
-            }
-        }
-        let packets = packetizer.packetize(unit);
-        if packets.is_empty() {
+    fn take_picture(&self, packetizer: &mut Packetizer, unit: &AccessUnit) {
+        if !self.takes_picture(unit) {
             return;
         }
-        let has_video = self.source.tracks().video().is_some();
-        let may_begin = match kind {
-            MediaKind::Video => unit.random_access,
-            MediaKind::Audio => !has_video,
+        let packets = packetizer.packetize(unit);
+        if !packets.is_empty() {
+            let (kind, may_begin) = (MediaKind::Video, unit.random_access);
+            self.ring.borrow_mut().push(Piece { kind, pts: unit.pts, may_begin, packets });
+        }
+    }
+
+    fn take_sound(self: &Rc<Self>, transcoder: &mut Option<Transcoder>, unit: &AccessUnit) {
+        let chosen = match self.audio.get() {
+            Some(chosen) => chosen,
+            None => match audible(&self.source.tracks()) {
+                Some(track) => track,
+                None => return,
+            },
         };
-        self.ring.borrow_mut().push(Piece { kind, pts: unit.pts, may_begin, packets });
+        self.audio.set(Some(chosen));
+        if chosen != unit.track {
+            return;
+        }
+        if unit.config.codec() == Codec::Opus {
+            return self.push_sound(unit.pts, Payload::from(&*unit.payload));
+        }
+        if transcoder.is_none() {
+            *transcoder = self.transcode(unit);
+        }
+        if let Some(transcoder) = transcoder {
+            transcoder.push(unit);
+        }
+    }
+
+    /// Begins to make Opus of what the source has, if that is possible.
+    fn transcode(self: &Rc<Self>, unit: &AccessUnit) -> Option<Transcoder> {
+        let stream = self.source.key();
+        let begun =
+            Transcoder::start(&unit.config, Target::Opus).and_then(|(transcoder, frames)| {
+                let stage = Rc::clone(self);
+                let name = format!("webrtc sound {stream}");
+                rt::Builder::new().name(name).spawn(move || stage.take_frames(&frames))?;
+                Ok(transcoder)
+            });
+        match begun {
+            Ok(transcoder) => {
+                info!(%stream, from = %unit.config.codec(), "makes Opus for WebRTC");
+                Some(transcoder)
+            }
+            Err(error) => {
+                warn!(%stream, %error, "no sound by WebRTC");
+                // Said once: no other track is tried.
+                self.audio.set(Some(TrackId(u16::MAX)));
+                None
+            }
+        }
+    }
+
+    /// Takes what the transcoder makes, until that ends.
+    fn take_frames(&self, frames: &Frames) {
+        while let Ok(coded) = frames.recv() {
+            self.push_sound(coded.pts, Payload::from(&*coded.payload));
+            self.more.broadcast();
+        }
+    }
+
+    fn push_sound(&self, pts: Timestamp, payload: Payload) {
+        let may_begin = self.source.tracks().video().is_none();
+        let (kind, packets) = (MediaKind::Audio, vec![payload]);
+        self.ring.borrow_mut().push(Piece { kind, pts, may_begin, packets });
     }
 
     /// Whether viewers get this picture.
@@ -271,6 +319,13 @@ impl Stage {
             _ => is_shown,
         }
     }
+}
+
+/// The track that viewers hear: the first of Opus, or the first of which Opus can be made.
+fn audible(tracks: &Tracks) -> Option<TrackId> {
+    let known = |track: &&Track| track.config.as_deref().is_some_and(Transcoder::knows);
+    let opus = tracks.iter().find(|track| track.codec == Codec::Opus);
+    opus.or_else(|| tracks.iter().find(known)).map(|track| track.id)
 }
 
 fn tell(stream: &StreamKey, verdict: Verdict) {

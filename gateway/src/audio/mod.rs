@@ -1,0 +1,183 @@
+//! Sound from one codec to another, once for each source, on a thread of its own: AAC to Opus for browsers, Opus to AAC for
+//! everybody else.
+//!
+//! A [`Transcoder`] takes units and gives coded frames of 48 kHz stereo with the times that belong to them. Decoding and coding
+//! take some per cent of the time that the sound lasts, and never wait; so that this delays nobody, they happen elsewhere.
+//! When that thread does not keep up, units are left out and counted, and time goes on where they would have been.
+
+mod decode;
+mod encode;
+mod remix;
+mod resample;
+mod worker;
+
+use crate::media::{AccessUnit, CodecConfig, ParseError, Timestamp, aac, opus};
+use bytes::Bytes;
+use std::{
+    cell::Cell,
+    fmt, io,
+    rc::Rc,
+    sync::mpsc::{SyncSender, TrySendError, sync_channel},
+    thread,
+};
+use thalweg_runtime::sync::channel::{self, RecvError, RemoteReceiver};
+
+/// Samples a second of everything that comes out.
+pub const SAMPLE_RATE: u32 = 48_000;
+
+/// Channels of everything that comes out.
+pub const CHANNELS: u8 = 2;
+
+/// What comes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Opus, in packets of 20 ms.
+    Opus,
+    /// AAC-LC.
+    Aac,
+}
+
+/// One frame.
+#[derive(Clone, Debug)]
+pub struct Coded {
+    /// When it is heard.
+    pub pts: Timestamp,
+    /// The packet of Opus, or the raw data block of AAC.
+    pub payload: Bytes,
+}
+
+/// A way from one codec to another. Dropping it ends its thread.
+#[derive(Debug)]
+pub struct Transcoder {
+    input: SyncSender<Message>,
+    config: Rc<CodecConfig>,
+    /// The configuration of what went in last.
+    from: Cell<*const CodecConfig>,
+    left_out: Cell<u64>,
+}
+
+/// What comes out of a [`Transcoder`], until it is dropped.
+#[derive(Debug)]
+pub struct Frames(RemoteReceiver<Coded>);
+
+/// There is no decoder for a codec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsupported(pub &'static str);
+
+/// What the thread is told.
+#[derive(Debug)]
+enum Message {
+    /// What follows is coded like this.
+    From(decode::Format),
+    Unit {
+        pts: Timestamp,
+        payload: Bytes,
+    },
+}
+
+/// Units that may wait for the thread: half a second of AAC.
+const WAITING: usize = 24;
+
+/// Frames that may wait for the runtime.
+const READY: usize = 64;
+
+impl Transcoder {
+    /// Whether there is a way from this to what comes out.
+    pub fn knows(from: &CodecConfig) -> bool {
+        decode::Format::of(from).is_ok()
+    }
+
+    /// Begins.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` when there is no decoder; else when there can be no thread.
+    pub fn start(from: &CodecConfig, to: Target) -> io::Result<(Self, Frames)> {
+        let unsupported = |error: Unsupported| io::Error::new(io::ErrorKind::Unsupported, error);
+        let format = decode::Format::of(from).map_err(unsupported)?;
+        let config = Rc::new(to.config()?);
+        let (input, units) = sync_channel(WAITING);
+        let (frames, output) = channel::remote(READY);
+        thread::Builder::new()
+            .name("thalweg-audio".to_owned())
+            .spawn(move || worker::run(&units, format, to, &frames))?;
+        let transcoder = Self {
+            input,
+            config,
+            from: Cell::new(std::ptr::from_ref(from)),
+            left_out: Cell::new(0),
+        };
+        Ok((transcoder, Frames(output)))
+    }
+
+    /// What a decoder must know of what comes out.
+    pub const fn config(&self) -> &Rc<CodecConfig> {
+        &self.config
+    }
+
+    /// Takes a unit. It is left out when too many are waiting.
+    pub fn push(&self, unit: &AccessUnit) {
+        let from = Rc::as_ptr(&unit.config);
+        if self.from.replace(from) != from
+            && let Ok(format) = decode::Format::of(&unit.config)
+        {
+            self.send(Message::From(format));
+        }
+        self.send(Message::Unit { pts: unit.pts, payload: unit.payload.clone() });
+    }
+
+    /// How many units were left out.
+    pub const fn left_out(&self) -> u64 {
+        self.left_out.get()
+    }
+
+    fn send(&self, message: Message) {
+        match self.input.try_send(message) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.left_out.set(self.left_out.get() + 1);
+            }
+        }
+    }
+}
+
+impl Frames {
+    /// The next frame.
+    ///
+    /// # Suspends
+    ///
+    /// Until there is one.
+    ///
+    /// # Errors
+    ///
+    /// When there will be none, or the wait was cancelled.
+    pub fn recv(&self) -> Result<Coded, RecvError> {
+        self.0.recv()
+    }
+}
+
+impl Target {
+    /// What a decoder must know.
+    fn config(self) -> io::Result<CodecConfig> {
+        /// AAC-LC of 48 kHz in two channels, frames of 1 024 samples (ISO/IEC 14496-3:2019 §1.6.2.1).
+        const ASC: [u8; 2] = [0x11, 0x90];
+        let wrong = |error: ParseError| io::Error::other(error.to_string());
+        match self {
+            Self::Opus => {
+                opus::Config::with_channels(CHANNELS).map(CodecConfig::Opus).map_err(wrong)
+            }
+            Self::Aac => aac::Config::from_asc(&ASC).map(CodecConfig::Aac).map_err(wrong),
+        }
+    }
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there is no decoder for {}", self.0)
+    }
+}
+
+impl std::error::Error for Unsupported {}
+
+#[cfg(test)]
+mod tests;
