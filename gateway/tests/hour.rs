@@ -228,6 +228,7 @@ fn publish_rtmp(registry: &Registry, tags: &[Tag]) {
     let seconds = Duration::from_secs;
     let settings = rtmp::Settings {
         gate: Gate::open(),
+        proxies: None,
         handshake: seconds(10),
         start: Start::Gop,
         wait: seconds(2),

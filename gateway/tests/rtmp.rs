@@ -81,6 +81,7 @@ fn serve(listener: &TcpListener) {
     });
     let settings = Rc::new(rtmp::Settings {
         gate: Gate::open(),
+        proxies: None,
         handshake: seconds(10),
         start: Start::Gop,
         wait: seconds(20),

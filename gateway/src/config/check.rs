@@ -16,6 +16,7 @@ pub(super) fn contradictions(config: &Config, leaves: &Leaves<'_>, faults: &mut 
     check.ports_without_address(faults);
     check.ring_over_memory(faults);
     check.window_over_ring(faults);
+    check.proxies_without_trust(faults);
     check.half_a_credential(faults);
     check.tls_without_certificate(faults);
 }
@@ -163,6 +164,21 @@ impl<'a> Check<'a> {
             let leaf = self.later_of("api.user", "api.password");
             let what = "`api.user` and `api.password` are one credential: set both or none".into();
             faults.push(leaf.layer.fault(leaf.value.span(), what, None));
+        }
+    }
+
+    fn proxies_without_trust(&self, faults: &mut Vec<Fault>) {
+        let Config { rtmp, http, .. } = self.config;
+        for (path, is_on) in [
+            ("http.proxy_protocol", http.proxy_protocol),
+            ("rtmp.proxy_protocol", rtmp.proxy_protocol),
+        ] {
+            if is_on && http.trusted_proxies.is_empty() {
+                let leaf = self.leaf(path);
+                let what = format!("with `{path}` nobody is let in but `http.trusted_proxies`");
+                let hint = "and it is empty: name the networks of the proxies there";
+                faults.push(leaf.layer.fault(leaf.value.span(), what, Some(hint.into())));
+            }
         }
     }
 

@@ -38,6 +38,7 @@ fn every_key_goes_to_a_setting_of_its_own() {
     for key in schema::KEYS {
         // Without which others it would be a contradiction.
         let beside: &[&str] = match key.path {
+            "http.proxy_protocol" | "rtmp.proxy_protocol" => &["http.trusted_proxies=[\"::1\"]"],
             "https.listen" | "rtmps.listen" => &["tls.self_signed=true"],
             "tls.key" | "tls.more" => &["tls.certificate=a.pem"],
             "api.user" => &["api.password=\"another secret\""],

@@ -13,6 +13,7 @@ pub mod client;
 mod conn;
 mod date;
 mod exchange;
+mod forwarded;
 mod range;
 mod request;
 mod response;

@@ -64,6 +64,8 @@ pub enum BadRequest {
     Coding,
     /// An `Expect` other than `100-continue`.
     Expectation,
+    /// What proxies say about who asks contradicts itself, or does not tell.
+    Forwarded,
 }
 
 /// How many bytes the head of a request may have.
@@ -349,6 +351,7 @@ impl fmt::Display for BadRequest {
             Self::TwoFramings => "the request has both Content-Length and Transfer-Encoding",
             Self::TransferEncoding => "Transfer-Encoding has to be chunked, once",
             Self::Coding => "no transfer coding but chunked is understood",
+            Self::Forwarded => "Forwarded and X-Forwarded-For do not tell who asks",
             Self::Expectation => "no expectation but 100-continue is understood",
         })
     }

@@ -11,12 +11,14 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE, ALLOW,
 };
 use http::{Method, StatusCode};
+use ipnet::IpNet;
 use thalweg_runtime as rt;
 
 use super::body::{BodyError, BodyState};
 use super::conn::Conn;
 use super::date::DateCache;
 use super::exchange::{Exchange, State};
+use super::forwarded;
 use super::request::{BadRequest, HeadError, Request};
 use super::response::Response;
 use super::router::{Handler, Router};
@@ -27,6 +29,8 @@ use super::stream::Stream;
 pub struct Server {
     router: Router,
     settings: Settings,
+    /// Who is believed about who asks.
+    proxies: Vec<IpNet>,
     date: DateCache,
     is_draining: Cell<bool>,
 }
@@ -115,7 +119,15 @@ impl Server {
     /// One that answers by `router`.
     #[must_use]
     pub fn new(router: Router, settings: Settings) -> Self {
-        Self { router, settings, date: DateCache::default(), is_draining: Cell::new(false) }
+        let (proxies, date) = (Vec::new(), DateCache::default());
+        Self { router, settings, proxies, date, is_draining: Cell::new(false) }
+    }
+
+    /// The same, but what proxies of these networks say about who asks is believed: handlers see that address as the
+    /// peer's.
+    #[must_use]
+    pub fn behind(self, proxies: Vec<IpNet>) -> Self {
+        Self { proxies, ..self }
     }
 
     /// Makes the next answer of each connection its last.
@@ -166,13 +178,19 @@ impl Server {
 
     /// Serves one request; an error is the end of the connection.
     fn serve_next(&self, conn: &mut Conn<'_>, peer: &Peer, before: u32) -> Result<(), Cause> {
-        let request = match self.await_request(conn, before) {
+        let request = self.await_request(conn, before).and_then(|request| {
+            let origin = forwarded::origin(request.headers(), peer.address, &self.proxies);
+            let address = origin.map_err(|_| Cause::Bad(BadRequest::Forwarded))?;
+            Ok((request, Peer { address, ..peer.clone() }))
+        });
+        let (request, peer) = match request {
             Ok(request) => request,
             Err(cause) => {
                 self.refuse(conn, &cause);
                 return Err(cause);
             }
         };
+        let peer = &peer;
         let body =
             BodyState::new(request.framing, request.expects_continue, self.settings.body_timeout);
         let is_last = self.is_draining.get() || before + 1 >= self.settings.requests_max;

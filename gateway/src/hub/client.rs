@@ -6,6 +6,7 @@ use super::{
     subscriber::LagProbe,
 };
 use crate::key::StreamKey;
+use ipnet::IpNet;
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap, hash_map::Entry},
@@ -67,6 +68,7 @@ struct Table {
     addresses: RefCell<HashMap<IpAddr, usize>>,
     total: Cell<u64>,
     limits: Limits,
+    proxies: RefCell<Vec<IpNet>>,
     events: Events,
     is_memory_short: Cell<bool>,
     /// How often a limit was reached, or is no more.
@@ -114,8 +116,15 @@ impl Clients {
     pub fn refusal(&self, address: IpAddr) -> Option<Refusal> {
         let most = self.0.limits.connections_per_ip;
         self.overload().or_else(|| {
-            (self.count_from(address) >= most).then_some(Refusal::ConnectionsPerIp(most))
+            let is_full = self.count_from(address) >= most && !self.0.is_proxy(address);
+            is_full.then_some(Refusal::ConnectionsPerIp(most))
         })
+    }
+
+    /// Proxies of these networks may have any number of connections: they come from others, of whom
+    /// [`Client::comes_from`] tells.
+    pub fn set_proxies(&self, networks: Vec<IpNet>) {
+        *self.0.proxies.borrow_mut() = networks;
     }
 
     /// Why no more connections must be served, from wherever they come.
@@ -131,7 +140,7 @@ impl Clients {
     pub fn full_addresses(&self) -> Vec<IpAddr> {
         let most = self.0.limits.connections_per_ip;
         let addresses = self.0.addresses.borrow();
-        let full = addresses.iter().filter(|&(_, &count)| count >= most);
+        let full = addresses.iter().filter(|&(&ip, &count)| count >= most && !self.0.is_proxy(ip));
         full.map(|(&address, _)| address).collect()
     }
 
@@ -218,15 +227,18 @@ impl Client {
     }
 
     /// A trusted proxy has said who is behind it.
-    pub fn set_peer(&self, peer: SocketAddr) {
+    /// The result is why it must not be served, if so many come from there that it is one too many.
+    pub fn comes_from(&self, peer: SocketAddr) -> Option<Refusal> {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let before = self.peer.replace(peer);
-        if let Some(table) = self.table.upgrade() {
-            let (is_full, was_full) = (table.came(peer.ip()), table.left(before.ip()));
-            if is_full || was_full {
-                table.change();
-            }
+        let table = self.table.upgrade()?;
+        let (is_full, was_full) = (table.came(peer.ip()), table.left(before.ip()));
+        if is_full || was_full {
+            table.change();
         }
+        let most = table.limits.connections_per_ip;
+        let count = table.addresses.borrow().get(&peer.ip()).copied().unwrap_or(0);
+        (count > most && !table.is_proxy(peer.ip())).then_some(Refusal::ConnectionsPerIp(most))
     }
 
     /// By which protocol, as the API names it.
@@ -334,6 +346,11 @@ impl Client {
 }
 
 impl Table {
+    fn is_proxy(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.proxies.borrow().iter().any(|network| network.contains(&address))
+    }
+
     fn change(&self) {
         self.changes.set(self.changes.get() + 1);
         self.changed.broadcast();

@@ -11,7 +11,7 @@ use std::{
     rc::Rc,
 };
 use thalweg_runtime::{self as rt, coroutine_local};
-use tracing::{debug, info, info_span, warn};
+use tracing::{debug, field::Empty, info, info_span, warn};
 
 /// What a connection's function is given besides the connection.
 #[derive(Clone, Debug)]
@@ -103,7 +103,8 @@ pub fn spawn<E: fmt::Display + 'static>(
     session: impl FnOnce(&Session) -> Result<(), E> + 'static,
 ) -> io::Result<()> {
     // Of the connection that brought it there is another span.
-    let span = info_span!(parent: None, "client", id = client.id.0, peer = %client.peer());
+    let span =
+        info_span!(parent: None, "client", id = client.id.0, peer = %client.peer(), origin = Empty);
     let (cause, credited) = Default::default();
     let begun = Session { client: Rc::clone(client), refusal, cause, credited };
     let handle = coroutine.span(span).spawn(move || run(&begun, session))?;

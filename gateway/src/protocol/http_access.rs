@@ -11,21 +11,35 @@ use crate::{
     secret::Secret,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use tracing::Span;
 
-/// What a request asks for, and what it shows for it.
+/// What a request asks for, and what it shows for it. The client is known by the address that the request comes from, from here
+/// on: behind a trusted proxy it may be another than the connection's.
+///
+/// # Errors
+///
+/// When too many connections come from there.
 pub fn ask(
     exchange: &Exchange<'_, '_>,
     action: Action,
     key: &StreamKey,
     protocol: &'static str,
     client: &Client,
-) -> Ask {
+) -> Result<Ask, Refused> {
     let request = exchange.request();
+    let origin = exchange.peer().address;
+    if client.peer().ip() != origin.ip().to_canonical() {
+        let refusal = client.comes_from(origin);
+        Span::current().record("origin", tracing::field::display(client.peer()));
+        if let Some(refusal) = refusal {
+            return Err(Refused::Unavailable(refusal.to_string()));
+        }
+    }
     let ask = Ask::new(action, key, protocol, client.peer());
     let mut ask = ask.of_client(client.id.0).with_query(request.target().query());
     add_authorization(request, &mut ask.credentials);
     ask.page_url = request.header(&header::REFERER).unwrap_or_default().into();
-    ask
+    Ok(ask)
 }
 
 /// The answer to who may not.

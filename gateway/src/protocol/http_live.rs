@@ -118,7 +118,7 @@ fn play<M: Format + Media>(
         client.set_protocol("http");
         exchange.respond(answer)
     };
-    let grant = match settings.gate.play(&ask) {
+    let grant = match ask.and_then(|ask| settings.gate.play(&ask)) {
         Ok(grant) => grant,
         Err(Refused::Wait(error)) => return Err(error.into()),
         Err(refused) => {

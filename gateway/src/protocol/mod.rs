@@ -5,6 +5,7 @@ pub mod hls;
 pub mod http_access;
 pub mod http_live;
 pub mod play;
+pub mod proxy;
 pub mod rtmp;
 pub mod srt;
 pub mod ts_ingest;

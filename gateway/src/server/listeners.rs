@@ -8,7 +8,13 @@ use crate::{
     http::{self, Cause},
     hub::Start,
     key::StreamKey,
-    protocol::{accept, hls::Hls, http_live, rtmp, srt, udp, webrtc},
+    protocol::{
+        accept,
+        hls::Hls,
+        http_live,
+        proxy::{self, Proxies},
+        rtmp, srt, udp, webrtc,
+    },
     tls,
 };
 use std::{
@@ -171,7 +177,10 @@ impl Listeners {
                 .route(&mut router);
             coroutines.push(start("webrtc port", move || served.serve())?);
         }
-        let http = Rc::new(http::Server::new(router, http_settings(config)));
+        let http = Rc::new(
+            http::Server::new(router, http_settings(config))
+                .behind(config.http.trusted_proxies.clone()),
+        );
         let plain = self.http.into_iter().map(|listener| (listener, Cover::Plain));
         let acceptor = gateway.certificates.as_ref().map(|all| all.acceptor(tls::Protocol::Http));
         let secure = self.https.into_iter().zip(acceptor.into_iter().cycle());
@@ -336,16 +345,22 @@ fn serve_http(
 ) -> io::Result<()> {
     let (server, cover) = (Rc::clone(server), cover.clone());
     let limit = gateway.config.timeouts.handshake;
+    let proxies = proxies(&gateway.config, gateway.config.http.proxy_protocol);
     let protocol = if cover.is_secure() { "https" } else { "http" };
     let accept = || listener.accept();
     accept::serve(protocol, &gateway.clients, accept, move |socket, session| {
-        let socket: TcpStream = socket;
+        let mut socket: TcpStream = socket;
         let local = socket.local_addr().unwrap_or_else(|_| session.client.peer());
+        let refusal = match &proxies {
+            Some(proxies) => proxy::identify(&mut socket, session, proxies)
+                .map_err(|error| Cause::TurnedAway(error.to_string()))?,
+            None => session.refusal,
+        };
         let is_secure = cover.is_secure();
         let peer = http::Peer { address: session.client.peer(), local, is_secure };
         let before = session.client.sent.get();
         let mut stream = rt::timeout(limit, || cover.put_over(socket)).map_err(Cause::Failed)?;
-        let ended = match session.refusal {
+        let ended = match refusal {
             Some(refusal) => server.turn_away(&mut *stream, &refusal.to_string()),
             None => server.serve(&mut *stream, &peer),
         };
@@ -417,10 +432,17 @@ fn start_of(play: &config::Play) -> Start {
     if play.gop_cache { Start::Gop } else { Start::Live }
 }
 
+/// Who tells whose a connection is, where that `is_wanted`.
+fn proxies(config: &Config, is_wanted: bool) -> Option<Proxies> {
+    let networks = config.http.trusted_proxies.clone().into();
+    is_wanted.then_some(Proxies { networks, limit: config.timeouts.handshake })
+}
+
 fn rtmp_settings(gateway: &Gateway) -> rtmp::Settings {
     let config = &gateway.config;
     rtmp::Settings {
         gate: gateway.gate.clone(),
+        proxies: proxies(config, config.rtmp.proxy_protocol),
         handshake: config.timeouts.handshake,
         start: start_of(&config.play),
         wait: config.play.wait,

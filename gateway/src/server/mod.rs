@@ -93,6 +93,7 @@ fn serve(loaded: Loaded, log: Rc<Log>) -> io::Result<()> {
         connections: limits::most(config.limits.connections),
         connections_per_ip: limits::most(config.limits.connections_per_ip),
     });
+    clients.set_proxies(config.http.trusted_proxies.clone());
     let certificates = secure::certificates(&config)?;
     let (gate, hooks) = (Gate::new(access::rules(&config.access)?), hooks::open(&config.hooks)?);
     let gateway =

@@ -278,7 +278,7 @@ impl Hls {
         session: &Session,
     ) -> Result<PlayGrant, NoAnswer> {
         let ask = ask(exchange, Action::Play, key, "hls", &session.client);
-        self.settings().gate.play(&ask).map_err(|refused| match refused {
+        ask.and_then(|ask| self.settings().gate.play(&ask)).map_err(|refused| match refused {
             Refused::Wait(error) => NoAnswer::Wait(error),
             refused => {
                 info!(stream = %key, format = "hls", %refused, "refused");

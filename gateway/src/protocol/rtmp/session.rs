@@ -11,7 +11,10 @@ use crate::{
     container::flv::Carriage,
     hub::{Client, Clients, PlayEnd, Refusal, Registry, Start},
     key::{KeyError, StreamKey},
-    protocol::accept,
+    protocol::{
+        accept,
+        proxy::{self, Proxies, ProxyError},
+    },
     secret::Secret,
 };
 use std::{
@@ -31,6 +34,8 @@ use thalweg_runtime::{
 pub struct Settings {
     /// Who may publish and play.
     pub gate: Gate,
+    /// Who stands between and tells whose a connection is; nobody without.
+    pub proxies: Option<Proxies>,
     /// How long the handshake may take, and then until the peer publishes or plays.
     pub handshake: Duration,
     /// Where players begin.
@@ -59,6 +64,8 @@ pub enum RtmpEnd {
     Refused(String),
     /// The peer closed the connection.
     Disconnected,
+    /// It did not come by a proxy, as it has to.
+    Proxy(ProxyError),
     /// The peer took too long for this.
     Silent(&'static str),
     /// Another publisher took the stream over.
@@ -111,10 +118,14 @@ where
 {
     let (registry, settings) = (registry.clone(), Rc::clone(settings));
     let accept = || listener.accept();
-    accept::serve(protocol, clients, accept, move |socket, session| {
+    accept::serve(protocol, clients, accept, move |mut socket, session| {
+        let refusal = match &settings.proxies {
+            Some(proxies) => proxy::identify(&mut socket, session, proxies)?,
+            None => session.refusal,
+        };
         let stream = rt::timeout(settings.handshake, || cover(socket))
             .map_err(|error| RtmpEnd::from(error).waiting_for("the TLS handshake"))?;
-        converse(&stream, &session.client, session.refusal, &registry, &settings)
+        converse(&stream, &session.client, refusal, &registry, &settings)
     })
 }
 
@@ -394,6 +405,12 @@ impl RtmpEnd {
     }
 }
 
+impl From<ProxyError> for RtmpEnd {
+    fn from(error: ProxyError) -> Self {
+        Self::Proxy(error)
+    }
+}
+
 impl From<io::Error> for RtmpEnd {
     fn from(error: io::Error) -> Self {
         if rt::is_cancelled(&error) {
@@ -428,6 +445,7 @@ impl fmt::Display for RtmpEnd {
         match self {
             Self::Handshake(error) => error.fmt(f),
             Self::Protocol(error) => error.fmt(f),
+            Self::Proxy(error) => error.fmt(f),
             Self::Refused(why) => write!(f, "refused: {why}"),
             Self::Disconnected => f.write_str("the peer closed the connection"),
             Self::Silent(what) => write!(f, "waited too long for {what}"),

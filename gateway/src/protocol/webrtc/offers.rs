@@ -195,9 +195,7 @@ fn let_in(
     key: &StreamKey,
     offer: &str,
 ) -> Result<Accepted, Refusal> {
-    // Behind a proxy the connection's client knows better where the peer is.
-    let peer =
-        Session::current().map_or_else(|| exchange.peer().address, |session| session.client.peer());
+    let peer = exchange.peer().address;
     if let Some(full) = webrtc.clients.refusal(peer.ip()) {
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, full.to_string()));
     }
@@ -205,7 +203,7 @@ fn let_in(
     let settings = &webrtc.settings;
     match purpose {
         Purpose::View => {
-            let ask = http_access::ask(exchange, Action::Play, key, "webrtc", &client);
+            let ask = http_access::ask(exchange, Action::Play, key, "webrtc", &client)?;
             let grant = settings.gate.play(&ask)?;
             client.set_role(Role::Player(key.clone()));
             let source = webrtc.registry.wait_for(&grant, rt::now() + settings.wait)?;
@@ -218,7 +216,7 @@ fn let_in(
             begin(webrtc, &client, offer, move |begun| begun.view(&grant, &share))
         }
         Purpose::Publish => {
-            let ask = http_access::ask(exchange, Action::Publish, key, "webrtc", &client);
+            let ask = http_access::ask(exchange, Action::Publish, key, "webrtc", &client)?;
             let grant = settings.gate.publish(&ask)?;
             begin(webrtc, &client, offer, move |begun| begun.publish(&grant))
         }

@@ -37,6 +37,7 @@ impl Gateway {
         });
         let settings = Rc::new(Settings {
             gate: Gate::open(),
+            proxies: None,
             handshake: seconds(10),
             start: Start::Gop,
             wait: seconds(2),
