@@ -2,6 +2,8 @@
 //!
 //! Names, order and types of fields are those of SRS 5 and later (its `SrsStatistic`, as documented under "HTTP API");
 //! fields that it does not have come last. An answer that is not `"code":0` says why in `data`.
+//!
+//! `openapi.json` describes all of it for programs, and is checked against the routes.
 
 mod clients;
 mod config;
@@ -84,6 +86,7 @@ pub(super) fn route(admin: &Rc<Admin>, router: &mut Router) {
     // SRS has all of it behind GET, also what changes something; it asks for that itself.
     read(router, "/api/v1/raw", raw::raw);
     admin.on(router, Method::POST, "/api/v1/raw", Needs::Read, raw::raw);
+    admin.on(router, Method::GET, "/api/openapi.json", Needs::Nothing, openapi);
     let nothing = Rc::clone(admin);
     router.otherwise("/api/{*path}", move |exchange| {
         let failure = Failure::new(StatusCode::NOT_FOUND, "there is nothing at this path");
@@ -97,7 +100,7 @@ pub(super) fn healthz(exchange: &mut Exchange<'_, '_>) -> io::Result<()> {
 }
 
 fn index(admin: &Admin, exchange: &mut Exchange<'_, '_>) -> io::Result<()> {
-    let urls = json!({ "v1": "the first version of the API" });
+    let urls = json!({ "v1": "the first version of the API", "openapi.json": "its description" });
     admin.answer(exchange, json!({ "urls": urls }))
 }
 
@@ -107,6 +110,17 @@ fn index_of_v1(admin: &Admin, exchange: &mut Exchange<'_, '_>) -> io::Result<()>
     urls.insert("coroutines".into(), json!("what every coroutine is doing"));
     urls.insert("raw".into(), json!("?rpc=reload reads the configuration again"));
     admin.answer(exchange, json!({ "urls": urls }))
+}
+
+/// The description of the API, of this version.
+fn openapi(_admin: &Admin, exchange: &mut Exchange<'_, '_>) -> io::Result<()> {
+    let text = document();
+    let tag = format!("openapi-{}", env!("CARGO_PKG_VERSION"));
+    exchange.respond(Response::bytes("application/json", text.into()).tagged(&tag))
+}
+
+pub(super) fn document() -> String {
+    include_str!("openapi.json").replace("\"0.0.0\"", concat!("\"", env!("CARGO_PKG_VERSION"), "\""))
 }
 
 /// Figures as an object.

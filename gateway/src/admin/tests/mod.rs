@@ -1,6 +1,7 @@
 //! API, metrics and page, asked over HTTP in memory.
 
 mod access;
+mod document;
 mod views;
 
 use std::cell::Cell;
