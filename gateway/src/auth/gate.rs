@@ -22,6 +22,9 @@ type Check = dyn Fn(&Ask) -> Result<Option<AtEnd>, Refused>;
 /// The same of a peer that has named no stream yet.
 type VisitCheck = dyn Fn(&Visit) -> Result<Option<AtEnd>, Refused>;
 
+/// Hears that somebody was refused. It must not suspend.
+type OnRefused = dyn Fn(&Ask, &Refused);
+
 /// Decides who may publish and who may play. Clones are the same gate.
 #[derive(Clone, Default)]
 pub struct Gate(Rc<Inner>);
@@ -35,6 +38,8 @@ struct Inner {
     changed: Cond,
     checks: RefCell<Vec<Rc<Check>>>,
     visit_checks: RefCell<Vec<Rc<VisitCheck>>>,
+    /// Hears of everybody who is refused.
+    on_refused: RefCell<Option<Rc<OnRefused>>>,
 }
 
 impl Gate {
@@ -115,6 +120,11 @@ impl Gate {
         Ok(VisitGrant::new(ends))
     }
 
+    /// Has `listener` told of everybody who is refused. It must not suspend.
+    pub fn set_on_refused(&self, listener: impl Fn(&Ask, &Refused) + 'static) {
+        *self.0.on_refused.borrow_mut() = Some(Rc::new(listener));
+    }
+
     /// Whether the peer may publish.
     ///
     /// # Suspends
@@ -126,8 +136,8 @@ impl Gate {
     /// [`Refused`], if it may not.
     pub fn publish(&self, ask: &Ask) -> Result<PublishGrant, Refused> {
         debug_assert_eq!(ask.action, Action::Publish, "what is asked for is what is wanted");
-        let admitted = self.examine(ask)?;
-        self.check(ask, &admitted).map(PublishGrant::new)
+        let admitted = self.examine(ask).and_then(|admitted| self.check(ask, &admitted));
+        self.told(ask, admitted).map(PublishGrant::new)
     }
 
     /// Whether the peer may play.
@@ -141,8 +151,8 @@ impl Gate {
     /// [`Refused`], if it may not.
     pub fn play(&self, ask: &Ask) -> Result<PlayGrant, Refused> {
         debug_assert_eq!(ask.action, Action::Play, "what is asked for is what is wanted");
-        let admitted = self.examine(ask)?;
-        self.check(ask, &admitted).map(PlayGrant::new)
+        let admitted = self.examine(ask).and_then(|admitted| self.check(ask, &admitted));
+        self.told(ask, admitted).map(PlayGrant::new)
     }
 
     /// Like [`Gate::publish`], for what the configuration itself has published: there is nobody who could show
@@ -167,6 +177,17 @@ impl Gate {
     /// [`Refused`], if it may not.
     pub fn examine(&self, ask: &Ask) -> Result<Admitted, Refused> {
         self.0.rules.borrow().judge(ask, SystemTime::now())
+    }
+
+    /// The same, after who wants to know of refusals has heard of one.
+    fn told(&self, ask: &Ask, result: Result<Allowed, Refused>) -> Result<Allowed, Refused> {
+        let listener = self.0.on_refused.borrow().clone();
+        if let (Err(refused), Some(listener)) = (&result, listener)
+            && !matches!(refused, Refused::Wait(_))
+        {
+            listener(ask, refused);
+        }
+        result
     }
 
     fn check(&self, ask: &Ask, admitted: &Admitted) -> Result<Allowed, Refused> {

@@ -74,6 +74,11 @@ pub const SECTIONS: &[Section] = &[
         name: "limits",
         doc: "What is refused when there is too much of it; each protocol says so in its own words.",
     },
+    Section {
+        name: "overload",
+        doc: "Marks above which less is done, step by step: at first nobody new may play, then pictures that no other \
+              needs are left out, at last nobody new may publish and players are ended, the latest first.",
+    },
     Section { name: "timeouts", doc: "How long peers may keep the gateway waiting." },
     Section {
         name: "hooks",
@@ -433,6 +438,31 @@ pub const KEYS: &[Key] = &[
         kind: size(0, "bytes"),
         default: "0",
         doc: "Memory of the whole process, above which new connections are refused. 0 for no limit.",
+    },
+    Key {
+        path: "overload.cpu_percent",
+        kind: limit(100),
+        default: "0",
+        doc: "How much of one processor the thread may use that runs everything. 0 for no mark.",
+    },
+    Key {
+        path: "overload.memory",
+        kind: size(0, "bytes"),
+        default: "0",
+        doc: "Memory of the whole process. 0 for no mark.",
+    },
+    Key {
+        path: "overload.lag_ms",
+        kind: limit(60_000),
+        default: "0",
+        doc: "How late what is due may run, in milliseconds. 0 for no mark.",
+    },
+    Key {
+        path: "overload.step_ms",
+        kind: integer(0..=3_600_000, "ms"),
+        default: "5000",
+        doc: "How long a mark must be exceeded before the next step is taken, and all of them undercut by a tenth before \
+              one is taken back.",
     },
     Key {
         path: "timeouts.handshake_ms",

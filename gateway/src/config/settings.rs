@@ -49,6 +49,8 @@ pub struct Config {
     pub hub: Hub,
     /// How much is too much.
     pub limits: Limits,
+    /// Marks above which less is done.
+    pub overload: Overload,
     /// How long is too long.
     pub timeouts: Timeouts,
     /// Web hooks.
@@ -327,6 +329,22 @@ pub struct Limits {
     /// Memory of the process.
     #[serde(rename = "memory")]
     pub memory_bytes: Option<u64>,
+}
+
+/// `[overload]`: `None` is no mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Overload {
+    /// Of one processor, by the runtime's thread.
+    pub cpu_percent: Option<u32>,
+    /// Of the process.
+    #[serde(rename = "memory")]
+    pub memory_bytes: Option<u64>,
+    /// Of what is due.
+    pub lag_ms: Option<u32>,
+    /// Between two steps.
+    #[serde(rename = "step_ms", deserialize_with = "milliseconds")]
+    pub step: Duration,
 }
 
 /// `[timeouts]`

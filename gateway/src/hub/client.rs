@@ -48,6 +48,8 @@ pub struct Client {
     role: RefCell<Option<Role>>,
     /// Whether it was said that it plays.
     is_playing: Cell<bool>,
+    /// What had been sent to it before, and how often it had skipped.
+    before: Cell<(u64, u64)>,
     lag: RefCell<Option<LagProbe>>,
     kick: RefCell<Option<Box<dyn Fn()>>>,
     detail: RefCell<Option<Box<dyn Fn() -> Figures>>>,
@@ -99,6 +101,7 @@ impl Clients {
             protocol: Cell::new(protocol),
             role: RefCell::new(None),
             is_playing: Cell::new(false),
+            before: Cell::new((0, 0)),
             lag: RefCell::new(None),
             kick: RefCell::new(None),
             detail: RefCell::new(None),
@@ -256,6 +259,13 @@ impl Client {
         self.role.borrow().clone()
     }
 
+    /// The stream that it publishes or plays.
+    pub fn key(&self) -> Option<StreamKey> {
+        self.role().map(|role| match role {
+            Role::Publisher(key) | Role::Player(key) => key,
+        })
+    }
+
     /// It publishes or plays from now on. That it plays is noted when it [begins](Self::begin_play): at first it may wait.
     pub fn set_role(&self, role: Role) {
         self.end_role();
@@ -269,6 +279,7 @@ impl Client {
     /// What it plays is there. `lag` tells how far behind it is, where it reads a feed.
     pub fn begin_play(&self, lag: Option<LagProbe>) {
         *self.lag.borrow_mut() = lag;
+        self.before.set((self.sent.get(), self.skips.get()));
         if !self.is_playing.replace(true) {
             self.note(EventKind::Played);
         }
@@ -277,6 +288,12 @@ impl Client {
     /// How far behind it is, if it plays.
     pub fn lag(&self) -> Option<LagProbe> {
         self.lag.borrow().clone()
+    }
+
+    /// Bytes that it got of what it plays, and how often it skipped in it.
+    pub fn played(&self) -> (u64, u64) {
+        let (sent, skips) = self.before.get();
+        (self.sent.get().saturating_sub(sent), self.skips.get().saturating_sub(skips))
     }
 
     /// It neither publishes nor plays any more.
@@ -298,6 +315,10 @@ impl Client {
 
     fn end_role(&self) {
         let is_playing = self.is_playing.replace(false);
+        if let Some(source) = self.lag.borrow().as_ref().and_then(LagProbe::source) {
+            let (sent, skips) = self.played();
+            source.add_gone(sent, skips);
+        }
         if matches!(*self.role.borrow(), Some(Role::Publisher(_))) {
             self.note(EventKind::Unpublished);
         } else if is_playing {

@@ -28,13 +28,40 @@ const REASON_BYTES: usize = 300;
 #[derive(Clone, Debug, Default)]
 pub struct Events(Rc<Log>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Log {
     /// The number of the latest event; they count from 1.
     last: Cell<u64>,
     refused: Cell<u64>,
     happened: RefCell<VecDeque<Event>>,
     refusals: RefCell<VecDeque<Event>>,
+    elsewhere: RefCell<Option<Rc<dyn Fn() -> Elsewhere>>>,
+}
+
+/// Refusals that were kept elsewhere since it was last asked, as on the threads of libsrt, which can note nothing here.
+#[derive(Debug, Default)]
+pub struct Elsewhere {
+    /// How many there were.
+    pub count: u64,
+    /// Those of them that are known.
+    pub rejections: Vec<Rejection>,
+}
+
+/// Somebody who was refused before it was a client.
+#[derive(Debug)]
+pub struct Rejection {
+    /// When.
+    pub at: SystemTime,
+    /// Who.
+    pub peer: SocketAddr,
+    /// By which protocol.
+    pub protocol: &'static str,
+    /// What it named the stream.
+    pub stream: String,
+    /// Why, for people.
+    pub reason: String,
+    /// What an SRT peer was told.
+    pub srt_code: Option<i32>,
 }
 
 /// Something that happened.
@@ -108,20 +135,27 @@ impl Events {
         self.push(Event { stream, detail, srt_code, ..Event::of(EventKind::Refused, client) });
     }
 
-    /// Notes that a peer was refused before it was a client.
-    pub fn note_rejection(
-        &self,
-        protocol: &'static str,
-        peer: SocketAddr,
-        stream: Option<&str>,
-        reason: impl fmt::Display,
-        srt_code: Option<i32>,
-    ) {
+    /// Has refusals fetched that are kept elsewhere, whenever somebody looks at the log.
+    pub fn set_elsewhere(&self, fetch: impl Fn() -> Elsewhere + 'static) {
+        *self.0.elsewhere.borrow_mut() = Some(Rc::new(fetch));
+    }
+
+    fn fetch(&self) {
+        let Some(fetch) = self.0.elsewhere.borrow().clone() else { return };
+        let Elsewhere { count, rejections } = fetch();
+        let known = rejections.len() as u64;
+        rejections.into_iter().for_each(|rejection| self.note_rejection(rejection));
+        self.0.refused.set(self.0.refused.get() + count.saturating_sub(known));
+    }
+
+    fn note_rejection(&self, rejection: Rejection) {
+        let Rejection { at, peer, protocol, stream, reason, srt_code } = rejection;
         self.push(Event {
-            stream: stream.map(short),
+            at,
+            stream: Some(short(&stream)),
             peer: Some(peer),
             protocol: Some(protocol),
-            detail: short(&reason.to_string()),
+            detail: short(&reason),
             srt_code,
             ..Event::new(EventKind::Refused)
         });
@@ -129,6 +163,7 @@ impl Events {
 
     /// The events after the one numbered `since`, in their order, at most `count`.
     pub fn after(&self, since: u64, count: usize) -> Vec<Event> {
+        self.fetch();
         let (happened, refusals) = (self.0.happened.borrow(), self.0.refusals.borrow());
         let mut events: Vec<Event> = happened
             .iter()
@@ -143,11 +178,13 @@ impl Events {
 
     /// The last refusals, newest first.
     pub fn refusals(&self) -> Vec<Event> {
+        self.fetch();
         self.0.refusals.borrow().iter().rev().cloned().collect()
     }
 
     /// How many were refused so far.
     pub fn refused(&self) -> u64 {
+        self.fetch();
         self.0.refused.get()
     }
 
@@ -170,6 +207,12 @@ impl Events {
             ring.pop_front();
         }
         ring.push_back(Event { id, ..event });
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log").field("last", &self.last).finish_non_exhaustive()
     }
 }
 
@@ -228,6 +271,12 @@ mod tests {
     use crate::hub::Clients;
     use thalweg_runtime as rt;
 
+    fn rejection(n: u64) -> Rejection {
+        let (stream, reason) = ("ä".repeat(5000), n.to_string());
+        let (at, protocol) = (SystemTime::now(), "srt");
+        Rejection { at, peer: peer(), protocol, stream, reason, srt_code: Some(1402) }
+    }
+
     fn peer() -> SocketAddr {
         "192.0.2.1:5".parse().unwrap()
     }
@@ -236,8 +285,8 @@ mod tests {
     fn refusals_push_out_only_refusals() {
         let events = Events::default();
         events.note(EventKind::Reload, "x");
-        for n in 0..2 * REFUSALS_MAX {
-            events.note_rejection("srt", peer(), Some("live/cam"), n, Some(1402));
+        for n in 0..2 * REFUSALS_MAX as u64 {
+            events.note_rejection(rejection(n));
         }
         let all = events.after(0, usize::MAX);
         assert_eq!(all.len(), 1 + REFUSALS_MAX);
@@ -252,10 +301,21 @@ mod tests {
     #[test]
     fn what_a_peer_sent_is_cut() {
         let events = Events::default();
-        events.note_rejection("srt", peer(), Some(&"ä".repeat(5000)), "ä".repeat(5000), None);
+        events.note_rejection(rejection(1));
         let refused = &events.refusals()[0];
-        assert!(refused.detail.len() <= REASON_BYTES && !refused.detail.is_empty());
         assert!(refused.stream.as_ref().unwrap().len() <= REASON_BYTES);
+    }
+
+    #[test]
+    fn refusals_elsewhere_are_fetched_when_somebody_looks() {
+        let events = Events::default();
+        let left = Cell::new(Some(10));
+        events.set_elsewhere(move || match left.take() {
+            Some(count) => Elsewhere { count, rejections: vec![rejection(8), rejection(9)] },
+            None => Elsewhere::default(),
+        });
+        assert_eq!(events.after(0, 100).len(), 2);
+        assert_eq!((events.refused(), events.refusals().len()), (10, 2));
     }
 
     #[test]

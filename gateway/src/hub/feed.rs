@@ -1,6 +1,7 @@
 //! A feed: one format of one source, muxed once, read by many.
 
 use super::{
+    load::Load,
     ring::{Bounds, Ring},
     run::Newest,
 };
@@ -21,6 +22,9 @@ pub trait Format: Mux + 'static {
     /// The name in the API and in logs.
     const NAME: &'static str;
 
+    /// Whether pictures that no other needs may be left out of it when there is too much load.
+    const SHEDS: bool = true;
+
     /// A muxer that has seen nothing yet.
     fn new(select: Select) -> Self;
 }
@@ -31,13 +35,14 @@ pub(super) struct FeedKey {
     format: TypeId,
     pub(super) name: &'static str,
     pub(super) select: Select,
+    sheds: bool,
     new_mux: fn(Select) -> Box<dyn Mux>,
 }
 
 impl FeedKey {
     pub(super) fn of<M: Format>(select: Select) -> Self {
         let new_mux = |select| -> Box<dyn Mux> { Box::new(M::new(select)) };
-        Self { format: TypeId::of::<M>(), name: M::NAME, select, new_mux }
+        Self { format: TypeId::of::<M>(), name: M::NAME, select, sheds: M::SHEDS, new_mux }
     }
 
     /// A muxer of this format that has seen nothing yet.
@@ -115,7 +120,7 @@ impl Feed {
     }
 
     /// Muxes at most `limit` units that have come since; `true` when there are none left.
-    pub(super) fn advance(&self, units: &Ring<AccessUnit>, limit: usize) -> bool {
+    pub(super) fn advance(&self, units: &Ring<AccessUnit>, load: &Load, limit: usize) -> bool {
         let mut mux = self.mux.borrow_mut();
         let Some(mux) = mux.as_mut() else { return true };
         let mut scratch = self.scratch.borrow_mut();
@@ -125,7 +130,10 @@ impl Feed {
         }
         for _ in 0..limit {
             let Some(unit) = units.item(next) else { break };
-            mux.unit(unit, &mut scratch);
+            let is_left_out = self.key.sheds && load.drops(unit);
+            if !is_left_out {
+                mux.unit(unit, &mut scratch);
+            }
             next += 1;
         }
         self.next_unit.set(next);

@@ -1,6 +1,6 @@
 //! All sources by name: who may publish, and who finds what.
 
-use super::{Bounds, Publisher, Source, SourceState};
+use super::{Bounds, Level, Load, Publisher, Source, SourceState};
 use crate::{
     auth::{PlayGrant, PublishGrant},
     key::StreamKey,
@@ -38,6 +38,7 @@ pub struct Registry(Rc<Table>);
 pub(super) struct Table {
     sources: RefCell<BTreeMap<StreamKey, Rc<Source>>>,
     settings: Rc<Settings>,
+    load: Load,
     /// A source got a publisher.
     published: Cond,
     /// How often a source got or lost its publisher.
@@ -76,6 +77,7 @@ impl Registry {
         Self(Rc::new(Table {
             sources: RefCell::default(),
             settings: Rc::new(settings),
+            load: Load::default(),
             published: Cond::new(),
             changes: Cell::new(0),
             changed: Cond::new(),
@@ -117,6 +119,17 @@ impl Registry {
         Ok(publisher)
     }
 
+    /// How much is too much at the moment, and what is given up for it.
+    pub fn load(&self) -> &Load {
+        &self.0.load
+    }
+
+    /// Gives up so much from now on. It counts as a change, since who is admitted depends on it.
+    pub fn set_load(&self, level: Level) {
+        self.0.load.set(level);
+        self.0.change();
+    }
+
     /// Whether nobody may publish a stream that nobody publishes now.
     pub fn is_full_of_publishers(&self) -> bool {
         let sources = self.0.sources.borrow();
@@ -129,7 +142,7 @@ impl Registry {
         self.0.sources.borrow().len() >= self.0.settings.streams_max
     }
 
-    /// Waits until a stream has got or lost its publisher, or has ended, since the change numbered `seen`; the result is the number
+    /// Waits until a stream has got or lost its publisher, or has ended, or the load has another level, since the change numbered `seen`; the result is the number
     /// of the latest change. They count from 1.
     ///
     /// # Suspends
@@ -201,7 +214,8 @@ impl Table {
             return Err(PublishError::TooMany(self.settings.streams_max));
         }
         let registry = Rc::downgrade(self);
-        let source = Rc::new(Source::new(key.clone(), Rc::clone(&self.settings), registry));
+        let (settings, load) = (Rc::clone(&self.settings), self.load.clone());
+        let source = Rc::new(Source::new(key.clone(), settings, load, registry));
         sources.insert(key.clone(), Rc::clone(&source));
         Ok(source)
     }

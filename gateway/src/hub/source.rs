@@ -3,6 +3,7 @@
 use super::{
     client::Figures,
     feed::{Feed, FeedKey, Format},
+    load::Load,
     rate::Rate,
     registry::{Settings, Table},
     ring::Ring,
@@ -29,6 +30,7 @@ pub struct Source {
     key: StreamKey,
     since: Instant,
     settings: Rc<Settings>,
+    load: Load,
     registry: Weak<Table>,
     tracks: RefCell<Tracks>,
     units: RefCell<Ring<AccessUnit>>,
@@ -43,6 +45,8 @@ pub struct Source {
     state: Cell<SourceState>,
     frames: Cell<u64>,
     received: Cell<u64>,
+    /// What players got that are gone, and how often they skipped.
+    gone: Cell<(u64, u64)>,
     /// What its publisher's session can tell.
     detail: RefCell<Option<Box<dyn Fn() -> Figures>>>,
 }
@@ -76,9 +80,15 @@ pub struct FeedState {
 }
 
 impl Source {
-    pub(super) fn new(key: StreamKey, settings: Rc<Settings>, registry: Weak<Table>) -> Self {
+    pub(super) fn new(
+        key: StreamKey,
+        settings: Rc<Settings>,
+        load: Load,
+        registry: Weak<Table>,
+    ) -> Self {
         Self {
             key,
+            load,
             registry,
             since: rt::now(),
             tracks: RefCell::default(),
@@ -91,6 +101,7 @@ impl Source {
             state: Cell::new(SourceState::Waiting),
             frames: Cell::new(0),
             received: Cell::new(0),
+            gone: Cell::new((0, 0)),
             detail: RefCell::default(),
             settings,
         }
@@ -124,6 +135,16 @@ impl Source {
     /// Bytes that its publishers sent so far.
     pub fn received(&self) -> u64 {
         self.received.get()
+    }
+
+    /// Bytes that players got of it who are gone, and how often they skipped.
+    pub fn gone(&self) -> (u64, u64) {
+        self.gone.get()
+    }
+
+    pub(super) fn add_gone(&self, sent: u64, skips: u64) {
+        let (all, skipped) = self.gone.get();
+        self.gone.set((all + sent, skipped + skips));
     }
 
     /// How often the times of its publishers jumped.
@@ -192,7 +213,7 @@ impl Source {
 
     /// Muxes at most `limit` more units into `feed`; `true` when it is up to date.
     pub(super) fn advance(&self, feed: &Feed, limit: usize) -> bool {
-        feed.advance(&self.units.borrow(), limit)
+        feed.advance(&self.units.borrow(), &self.load, limit)
     }
 
     /// When the present merge window is over: the same instant for all readers, so that they are woken together.
@@ -281,7 +302,7 @@ impl Source {
             if feed.is_filling.get() {
                 continue;
             }
-            feed.advance(&units, usize::MAX);
+            feed.advance(&units, &self.load, usize::MAX);
             if tells {
                 feed.tell_left_out(&self.key);
             }

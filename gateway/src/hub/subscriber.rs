@@ -6,7 +6,10 @@ use super::{
     run::Chunks,
     source::{Source, SourceState},
 };
-use crate::{container::Chunk, media::Span};
+use crate::{
+    container::{Chunk, Select},
+    media::Span,
+};
 use bytes::Bytes;
 use std::{
     cell::Cell,
@@ -132,7 +135,11 @@ impl Subscriber {
 
     /// What tells how far behind it is, for as long as it reads.
     pub fn lag(&self) -> LagProbe {
-        LagProbe { feed: Rc::downgrade(&self.feed), next: Rc::clone(&self.next) }
+        LagProbe {
+            source: Rc::downgrade(&self.source),
+            feed: Rc::downgrade(&self.feed),
+            next: Rc::clone(&self.next),
+        }
     }
 
     /// Whether the source has a publisher at present.
@@ -198,6 +205,7 @@ impl Subscriber {
 /// Tells how far behind a reader is, without asking it.
 #[derive(Clone, Debug)]
 pub struct LagProbe {
+    source: Weak<Source>,
     feed: Weak<Feed>,
     next: Rc<Cell<Option<u64>>>,
 }
@@ -205,8 +213,10 @@ pub struct LagProbe {
 /// What a reader has not taken yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lag {
-    /// The format that it reads.
+    /// The format that it reads,
     pub format: &'static str,
+    /// and which tracks of it.
+    pub select: Select,
     /// Chunks that wait for it.
     pub chunks: u64,
     /// Media time from the first of them to the newest.
@@ -214,6 +224,11 @@ pub struct Lag {
 }
 
 impl LagProbe {
+    /// The source that it reads.
+    pub(super) fn source(&self) -> Option<Rc<Source>> {
+        self.source.upgrade()
+    }
+
     /// How far behind it is at this moment; `None` when it does not read any more.
     pub fn now(&self) -> Option<Lag> {
         let feed = self.feed.upgrade()?;
@@ -222,7 +237,7 @@ impl LagProbe {
             // What has left the ring is lost to it anyway.
             (ring.end().saturating_sub(next), ring.span_from(next))
         });
-        Some(Lag { format: feed.key.name, chunks, span })
+        Some(Lag { format: feed.key.name, select: feed.key.select, chunks, span })
     }
 }
 

@@ -56,6 +56,8 @@ pub fn refusal(refused: &Refused) -> Response {
         Refused::Unauthorized(_) => {
             answer.with(header::WWW_AUTHENTICATE, r#"Basic realm="thalweg", charset="UTF-8""#)
         }
+        // RFC 9110 §10.2.3. Who cannot be asked now, or has too much to do, may be there soon.
+        Refused::Unavailable(_) => answer.with(header::RETRY_AFTER, "5"),
         _ => answer,
     }
 }

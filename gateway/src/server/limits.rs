@@ -69,7 +69,7 @@ pub(super) fn watch_memory(gateway: &Rc<Gateway>) -> io::Result<Option<JoinHandl
     clippy::disallowed_methods,
     reason = "procfs answers from memory, on a thread that may wait"
 )]
-fn resident_bytes() -> u64 {
+pub(super) fn resident_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());

@@ -6,7 +6,7 @@ use crate::{
     config::{self, Config, InForce},
     container::flv::Carriage,
     http::{self, Cause},
-    hub::Start,
+    hub::{Elsewhere, Rejection, Start},
     key::StreamKey,
     protocol::{
         accept,
@@ -18,6 +18,8 @@ use crate::{
     tls,
 };
 use std::{
+    cell::RefCell,
+    collections::HashMap,
     io::{self, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     rc::Rc,
@@ -150,6 +152,7 @@ impl Listeners {
                 srt::serve(listener, &gateway.clients, &gateway.registry, settings)
             })?);
         }
+        gateway.clients.events().set_elsewhere(handshake_refusals(&srt));
         if !srt.is_empty() {
             let (ports, kept) = (Rc::clone(&srt), Rc::clone(gateway));
             coroutines.push(start("srt admission, streams", move || {
@@ -288,6 +291,37 @@ fn start(
         Err(error) if !rt::is_cancelled(&error) => error!(%error, "{name} has ended"),
         _ => {}
     })
+}
+
+/// What fetches who was refused in SRT's handshakes, on libsrt's threads, since it was called last.
+fn handshake_refusals(ports: &Rc<[SrtPort]>) -> impl Fn() -> Elsewhere + 'static {
+    let ports = Rc::downgrade(ports);
+    let seen = RefCell::new(HashMap::<usize, u64>::new());
+    move || {
+        let mut elsewhere = Elsewhere::default();
+        let Some(ports) = ports.upgrade() else { return elsewhere };
+        for (at, SrtPort { listener, .. }) in ports.iter().enumerate() {
+            let refusals = listener.refusals();
+            let count: u64 = refusals.counts.values().sum();
+            let before = seen.borrow_mut().insert(at, count).unwrap_or_default();
+            let new = count.saturating_sub(before);
+            elsewhere.count += new;
+            // The latest are last.
+            let known =
+                refusals.last.len().saturating_sub(usize::try_from(new).unwrap_or(usize::MAX));
+            elsewhere.rejections.extend(refusals.last.into_iter().skip(known).map(|refusal| {
+                Rejection {
+                    at: refusal.at,
+                    peer: refusal.peer,
+                    protocol: "srt",
+                    stream: refusal.stream_id,
+                    reason: format!("in the handshake: {}", refusal.reason),
+                    srt_code: Some(refusal.reason.code()),
+                }
+            }));
+        }
+        elsewhere
+    }
 }
 
 /// Puts a new table of who may connect in force whenever `changed` tells, given the number of the last change that it told of.

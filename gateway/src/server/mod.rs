@@ -5,6 +5,7 @@ mod hls;
 mod hooks;
 mod limits;
 mod listeners;
+mod overload;
 mod secure;
 mod shutdown;
 
@@ -96,6 +97,7 @@ fn serve(loaded: Loaded, log: Rc<Log>) -> io::Result<()> {
     clients.set_proxies(config.http.trusted_proxies.clone());
     let certificates = secure::certificates(&config)?;
     let (gate, hooks) = (Gate::new(access::rules(&config.access)?), hooks::open(&config.hooks)?);
+    overload::guard(&gate, &registry, &clients);
     let gateway =
         Rc::new(Gateway { config, in_force, registry, gate, hooks, clients, certificates, log });
     hooks::attach(&gateway)?;
@@ -103,6 +105,7 @@ fn serve(loaded: Loaded, log: Rc<Log>) -> io::Result<()> {
     listeners.announce()?;
     let serving = listeners.serve(&gateway)?;
     let _memory = limits::watch_memory(&gateway)?;
+    let _overload = overload::watch(&gateway)?;
     let signal = shutdown::wait()?;
     info!(%signal, "shutting down; once more to end at once");
     shutdown::run(&gateway, &serving)

@@ -9,6 +9,7 @@ mod clients;
 mod config;
 mod coroutines;
 mod events;
+mod overload;
 mod paging;
 mod raw;
 mod streams;
@@ -47,8 +48,8 @@ const NOT_ENDED: Failure = Failure::known(StatusCode::CONFLICT, 409, "the client
 
 type Handler = fn(&Admin, &mut Exchange<'_, '_>) -> io::Result<()>;
 
-/// What SRS has, too. Its clients write the slash at the end or leave it out.
-const OF_SRS: [(&str, &str, Handler); 14] = [
+/// What there is to see below `/api/v1`. Clients of SRS write the slash at the end or leave it out.
+const LISTS: [(&str, &str, Handler); 15] = [
     ("versions", "the version of this server", system::versions),
     ("summaries", "process and machine at a glance", system::summaries),
     ("rusages", "what the process has used", system::rusages),
@@ -64,6 +65,7 @@ const OF_SRS: [(&str, &str, Handler); 14] = [
     ("events", "what happened lately", events::list),
     ("rejections", "who was turned away lately", events::rejections),
     ("config", "the configuration in force", config::in_force),
+    ("overload", "how much load there is, and what is given up for it", overload::overload),
 ];
 
 pub(super) fn route(admin: &Rc<Admin>, router: &mut Router) {
@@ -73,7 +75,7 @@ pub(super) fn route(admin: &Rc<Admin>, router: &mut Router) {
     for end in ["", "/"] {
         read(router, &format!("/api{end}"), index);
         read(router, &format!("/api/v1{end}"), index_of_v1);
-        for (path, _, handler) in OF_SRS {
+        for (path, _, handler) in LISTS {
             read(router, &format!("/api/v1/{path}{end}"), handler);
         }
     }
@@ -106,7 +108,7 @@ fn index(admin: &Admin, exchange: &mut Exchange<'_, '_>) -> io::Result<()> {
 
 fn index_of_v1(admin: &Admin, exchange: &mut Exchange<'_, '_>) -> io::Result<()> {
     let mut urls: Map<String, Value> =
-        OF_SRS.iter().map(|(path, what, _)| ((*path).to_owned(), json!(what))).collect();
+        LISTS.iter().map(|(path, what, _)| ((*path).to_owned(), json!(what))).collect();
     urls.insert("coroutines".into(), json!("what every coroutine is doing"));
     urls.insert("raw".into(), json!("?rpc=reload reads the configuration again"));
     admin.answer(exchange, json!({ "urls": urls }))
@@ -120,7 +122,8 @@ fn openapi(_admin: &Admin, exchange: &mut Exchange<'_, '_>) -> io::Result<()> {
 }
 
 pub(super) fn document() -> String {
-    include_str!("openapi.json").replace("\"0.0.0\"", concat!("\"", env!("CARGO_PKG_VERSION"), "\""))
+    include_str!("openapi.json")
+        .replace("\"0.0.0\"", concat!("\"", env!("CARGO_PKG_VERSION"), "\""))
 }
 
 /// Figures as an object.

@@ -50,6 +50,8 @@ struct StreamInfo {
     seconds: f64,
     /// How often the publisher's times jumped.
     jumps: u64,
+    /// How often players were too slow and skipped.
+    skips: u64,
     tracks: Vec<TrackInfo>,
     ring: RingInfo,
     feeds: Vec<FeedInfo>,
@@ -87,9 +89,10 @@ struct LeftOutInfo {
 
 /// What the connections of one stream amount to.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Share {
-    pub(super) clients: usize,
-    pub(super) sent: u64,
+pub(in crate::admin) struct Share {
+    pub(in crate::admin) clients: usize,
+    pub(in crate::admin) sent: u64,
+    pub(in crate::admin) skips: u64,
     /// The latest that publishes: one that was taken over may still be saying goodbye.
     publisher: Option<ClientId>,
 }
@@ -119,7 +122,7 @@ pub(super) fn one(admin: &Admin, exchange: &mut Exchange<'_, '_>) -> io::Result<
 
 impl Admin {
     /// What connections have to do with each stream, in one pass over them.
-    pub(super) fn shares(&self) -> HashMap<StreamKey, Share> {
+    pub(in crate::admin) fn shares(&self) -> HashMap<StreamKey, Share> {
         let mut shares = HashMap::<_, Share>::new();
         for client in self.clients.list() {
             let (key, publisher) = match client.role() {
@@ -129,7 +132,9 @@ impl Admin {
             };
             let share = shares.entry(key).or_default();
             share.clients += 1;
-            share.sent += client.sent.get();
+            let (sent, skips) = client.played();
+            share.sent += sent;
+            share.skips += skips;
             share.publisher = share.publisher.max(publisher);
         }
         shares
@@ -138,7 +143,8 @@ impl Admin {
     fn stream_info(&self, source: &Source, shares: &HashMap<StreamKey, Share>) -> StreamInfo {
         let key = source.key();
         let share = shares.get(key).copied().unwrap_or_default();
-        let (send_bytes, recv_bytes) = (share.sent, source.received());
+        let (sent, skips) = source.gone();
+        let (send_bytes, recv_bytes) = (share.sent + sent, source.received());
         let id = stream_id(key);
         let reading = Reading { at: rt::now(), received: recv_bytes, sent: send_bytes };
         let kbps = self.rates.of(&id, source.since(), reading).into();
@@ -166,6 +172,7 @@ impl Admin {
             state: state_name(source.state()),
             seconds: rt::now().saturating_duration_since(source.since()).as_secs_f64(),
             jumps: source.jumps(),
+            skips: share.skips + skips,
             tracks: tracks.iter().map(TrackInfo::of).collect(),
             ring: RingInfo { bytes, ms: span.ms() },
             feeds: source.feeds().iter().map(FeedInfo::of).collect(),

@@ -73,6 +73,7 @@ impl Admin {
         for source in self.registry.list() {
             let sum = sums.entry(source.key().vhost().to_owned()).or_default();
             sum.streams += 1;
+            sum.sent += source.gone().0;
             sum.received += source.received();
         }
         sums

@@ -14,7 +14,8 @@ fn registered() -> Paths {
     let mut paths = Paths::new();
     for (pattern, methods) in router.routes() {
         // Those of the page are for people.
-        let is_described = pattern.starts_with("/api") || matches!(pattern, "/metrics" | "/healthz");
+        let is_described =
+            pattern.starts_with("/api") || matches!(pattern, "/metrics" | "/healthz");
         if !is_described || methods.is_empty() {
             continue;
         }

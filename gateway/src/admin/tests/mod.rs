@@ -230,7 +230,7 @@ fn streams_are_what_srs_says_of_them_and_more() {
             "publish": { "active": true, "cid": "1" },
             "video": { "codec": "H264", "profile": "High", "level": "3.1", "width": 1280, "height": 720 },
             "audio": { "codec": "AAC", "sample_rate": 44100, "channel": 2, "profile": "LC" },
-            "state": "live", "jumps": 0,
+            "state": "live", "jumps": 0, "skips": 0,
         });
         for (name, value) in expected.as_object().unwrap() {
             assert_eq!(&stream[name], value, "{name}");
@@ -441,7 +441,9 @@ fn metrics_stay_bounded() {
         let all: Vec<_> = (0..700).map(|n| gateway.publish(&format!("live/{n:04}"))).collect();
         let body = gateway.get("/metrics").body;
         families(&body);
-        assert_eq!(body.matches("\nthalweg_stream_live{").count(), 500);
+        assert_eq!(body.matches("\nthalweg_stream_live{").count(), 501);
+        assert!(body.contains("\nthalweg_stream_live{stream=\"other\"} 200.0\n"), "{body}");
+        assert!(body.contains("\nthalweg_stream_receive_bytes_total{stream=\"other\"} 200000.0\n"));
         assert_eq!(body.matches("\nthalweg_srt_rtt_seconds{").count(), 200);
         assert!(body.contains("\nthalweg_streams_left_out 200.0\n"), "{body}");
         assert!(body.contains("\nthalweg_connections_left_out 500.0\n"));

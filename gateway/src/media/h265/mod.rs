@@ -119,6 +119,11 @@ impl Config {
         self.sps.profile.level
     }
 
+    /// How many temporal sub-layers there may be.
+    pub const fn temporal_layers(&self) -> u8 {
+        self.sps.temporal_layers
+    }
+
     /// Bits of a luma sample.
     pub const fn bit_depth(&self) -> u8 {
         self.sps.luma_depth_minus8 + 8

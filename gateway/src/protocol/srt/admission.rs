@@ -4,14 +4,14 @@
 use super::session::{Naming, Settings, identify};
 use crate::{
     auth::{Action, Refused, Rules},
-    hub::{Clients, Registry, SourceState},
+    hub::{Clients, Level, Registry, SourceState},
     key::StreamKey,
 };
 use std::{collections::HashSet, sync::Arc, time::SystemTime};
 use thalweg_srt_io::{Admission, Attempt, RejectReason, StreamRule, stream_id::StreamMode};
 
 /// The table by which a listener refuses while there is still a handshake to say it in: with `OVERLOAD` (1402) who is one
-/// too many by `limits`, with `CONFLICT` (1409) a second publisher, with `UNAUTHORIZED` (1401) or `FORBIDDEN` (1403) whom
+/// too many by `limits` or the load, with `CONFLICT` (1409) a second publisher, with `UNAUTHORIZED` (1401) or `FORBIDDEN` (1403) whom
 /// the rules do not let in, with `NOT_FOUND` (1404) who would not wait for a stream that is not there, with `BAD_REQUEST` (1400) whose
 /// stream id names none. It is to be put in force anew whenever a stream gets or loses its publisher, when
 /// [`Clients::wait_changed`] tells and when the rules are replaced.
@@ -29,6 +29,7 @@ pub fn admission(registry: &Registry, clients: &Clients, settings: &Settings) ->
     let judge = Judge {
         rules: settings.gate.rules(),
         naming: settings.naming.clone(),
+        load: registry.load().level(),
         playable: settings
             .wait
             .is_zero()
@@ -41,6 +42,7 @@ pub fn admission(registry: &Registry, clients: &Clients, settings: &Settings) ->
 struct Judge {
     rules: Arc<Rules>,
     naming: Naming,
+    load: Level,
     /// What there is to play, if nobody waits for more.
     playable: Option<HashSet<StreamKey>>,
 }
@@ -61,6 +63,13 @@ impl Judge {
             Ok(admitted) => admitted,
             Err(refused) => return StreamRule::reject(reason(&refused)),
         };
+        let least = match ask.action {
+            Action::Play => Level::RefuseViewers,
+            Action::Publish => Level::EndViewers,
+        };
+        if self.load >= least {
+            return StreamRule::reject(RejectReason::OVERLOAD);
+        }
         let is_there = self.playable.as_ref().is_none_or(|playable| playable.contains(&ask.key));
         if ask.action == Action::Play && !is_there {
             return StreamRule::reject(RejectReason::NOT_FOUND);
