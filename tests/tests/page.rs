@@ -40,12 +40,20 @@ fn assert_fits(page: &Page<'_>) {
 }
 
 #[test]
-fn a_stream_with_a_hostile_name_is_shown_as_text_and_plays() {
+fn a_stream_with_a_hostile_name_is_shown_as_text_and_plays_for_who_has_no_mouse() {
     let gateway = Gateway::start(&[]);
     let publisher = publish_live(&gateway.srt_publish(HOSTILE), "320x240");
     let browser = Browser::start();
     let page = browser.open(&page(&gateway), View::DESK);
-    open_stream(&page, HOSTILE);
+    let name = "document.querySelector('.stream .name')?.textContent";
+    page.until(&format!("{name} === {HOSTILE:?}"));
+    let is_there = |_: &u32| {
+        page.press("Tab");
+        page.evaluate("document.activeElement.matches('.stream button')") == true
+    };
+    assert!((0..20).find(is_there).is_some(), "no way there by the keyboard");
+    page.press("Enter");
+    assert_eq!(page.evaluate("document.activeElement.ariaExpanded"), "true");
     wait_for_pictures(&page, 50);
     assert_eq!(page.evaluate("document.querySelectorAll('img').length"), 0);
     let row = page.until(
