@@ -3,6 +3,7 @@
 pub mod api;
 pub mod browser;
 pub mod gateway;
+pub mod hook_server;
 pub mod media;
 pub mod play;
 pub mod rtmp;

@@ -8,8 +8,9 @@ use serde::Serialize;
 use serde_json::json;
 use thalweg_runtime as rt;
 
+use super::Admin;
 use super::access::{Caller, Denied, Needs, WRONG_DELAY};
-use super::{Admin, Identity};
+use crate::hooks::Identity;
 use crate::http::{Exchange, Method, Response, Router, StatusCode, header};
 
 /// What every answer begins with, and what it is about.

@@ -16,16 +16,15 @@ mod page;
 mod process;
 mod rates;
 
-use std::cell::RefCell;
-use std::collections::hash_map::RandomState;
+use std::cell::{OnceCell, RefCell};
 use std::fmt;
-use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
 use thalweg_runtime as rt;
 
+use crate::hooks::{Hooks, Identity};
 use crate::http::{Method, Router};
 use crate::hub::{Clients, Registry};
 use access::{Access, Needs};
@@ -61,6 +60,7 @@ pub struct Admin {
     reload: RefCell<Option<api::Reload>>,
     reloaded: RefCell<Option<api::Reloaded>>,
     identity: Identity,
+    hooks: OnceCell<Hooks>,
     started: Instant,
     rates: Rates,
     looks: Looks,
@@ -85,14 +85,6 @@ pub struct Addresses {
     pub has_hls: bool,
 }
 
-/// What tells this process from others, and from itself after a restart.
-#[derive(Clone, Debug)]
-struct Identity {
-    server: String,
-    service: String,
-    pid: String,
-}
-
 impl Admin {
     /// Begins with what there is.
     #[must_use]
@@ -103,14 +95,6 @@ impl Admin {
         settings: Settings,
         lost_log_lines: impl Fn() -> u64 + 'static,
     ) -> Rc<Self> {
-        let pid = std::process::id();
-        // The hasher's keys are random in each process.
-        let random = || RandomState::new().hash_one(pid);
-        let identity = Identity {
-            server: name("vid-", random()),
-            service: name("", random()),
-            pid: pid.to_string(),
-        };
         Rc::new(Self {
             registry,
             clients,
@@ -121,7 +105,8 @@ impl Admin {
             config: RefCell::default(),
             reload: RefCell::default(),
             reloaded: RefCell::default(),
-            identity,
+            identity: Identity::of_process().clone(),
+            hooks: OnceCell::new(),
             started: rt::now(),
             rates: Rates::default(),
             looks: Looks::default(),
@@ -138,23 +123,15 @@ impl Admin {
         });
     }
 
+    /// The web hooks that the metrics tell of. Only the first call counts.
+    pub fn set_hooks(&self, hooks: Hooks) {
+        let _set = self.hooks.set(hooks);
+    }
+
     /// The configuration that is in force from now on, key by key, with its secrets masked.
     pub fn set_config(&self, config: Vec<Entry>) {
         *self.config.borrow_mut() = config;
     }
-}
-
-/// A short name made of a number, such as SRS gives everything.
-fn name(prefix: &str, mut number: u64) -> String {
-    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let mut name = prefix.to_owned();
-    for _ in 0..8 {
-        // Less than 36.
-        let digit = usize::try_from(number % 36).unwrap_or_default();
-        name.push(DIGITS.get(digit).copied().map_or('0', char::from));
-        number /= 36;
-    }
-    name
 }
 
 impl fmt::Debug for Admin {

@@ -1,14 +1,15 @@
 //! Web hooks at the gate: what protocols say of a peer becomes what SRS calls a request.
 
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, io, path::PathBuf, rc::Rc};
 
 use super::Gateway;
 use crate::{
     auth::{Action, Ask, AtEnd, Refused, Visit},
     config::{self, HookFailure},
-    hooks::{Denied, Hook, Hooks, Identity, Notice, OnFailure, Settings, Signer, Subject},
+    hooks::{Denied, Hook, Hooks, Identity, Notice, OnFailure, Segment, Settings, Signer, Subject},
     http::client::{Roots, Url},
     hub::{ClientId, Clients},
+    protocol::hls::OnSegment,
 };
 
 /// The hooks that the configuration names.
@@ -79,6 +80,25 @@ pub(super) fn attach(gateway: &Gateway) -> io::Result<()> {
         Ok(at_end([Some(begun.map_err(refused)?), connected]))
     });
     Ok(())
+}
+
+/// Tells the hooks of finished segments.
+pub(super) fn on_segment(hooks: &Hooks) -> Rc<OnSegment> {
+    let hooks = hooks.clone();
+    Rc::new(move |done| {
+        let path = |path: &Option<PathBuf>| {
+            path.as_deref().map(|path| path.display().to_string()).unwrap_or_default()
+        };
+        let segment = Segment {
+            duration: done.duration,
+            file: path(&done.file),
+            url: done.uri.clone(),
+            m3u8: path(&done.playlist_file),
+            m3u8_url: done.playlist_uri.clone(),
+            seq_no: done.msn,
+        };
+        hooks.segment(&done.key, &segment);
+    })
 }
 
 fn connect(hooks: &Hooks, clients: &Clients, subject: Subject) -> Result<Notice, Refused> {

@@ -413,6 +413,7 @@ fn routes(gateway: &Rc<Gateway>, addresses: &Addresses, hls: Option<Hls>) -> htt
     let (registry, clients) = (gateway.registry.clone(), gateway.clients.clone());
     let settings = admin_settings(&gateway.config);
     let admin = Admin::new(registry, clients, addresses.clone(), settings, lost);
+    admin.set_hooks(gateway.hooks.clone());
     admin.set_config(gateway.in_force.iter().map(shown).collect());
     admin.route(&mut router);
     let settings = http_live::Settings {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use thalweg_runtime as rt;
 
 use super::paging::Paging;
-use super::{KbpsInfo, NO_CLIENT, NOT_ENDED, figures, stream_id, tc_url, vhost_id};
+use super::{KbpsInfo, NO_CLIENT, NOT_ENDED, figures, tc_url, vhost_id};
 use crate::admin::Admin;
 use crate::admin::rates::Reading;
 use crate::http::Exchange;
@@ -109,7 +109,7 @@ impl Admin {
         ClientInfo {
             id,
             vhost: key.map(|key| vhost_id(key.vhost())).unwrap_or_default(),
-            stream: key.map(stream_id).unwrap_or_default(),
+            stream: key.map(StreamKey::id).unwrap_or_default(),
             ip: client.peer().ip().to_canonical().to_string(),
             page_url: "",
             swf_url: "",

@@ -23,13 +23,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::Admin;
 use super::access::Needs;
 use super::answer::Failure;
 use super::rates::Kbps;
-use super::{Admin, name};
 use crate::http::{Exchange, Method, Response, Router, StatusCode, header};
 use crate::hub::{Figures, SourceState};
-use crate::key::StreamKey;
+use crate::key::{StreamKey, fnv, short_name};
 
 pub use config::Entry;
 pub(super) use raw::{Reload, Reloaded};
@@ -145,24 +145,12 @@ pub(super) const fn state_name(state: SourceState) -> &'static str {
     }
 }
 
-/// A name for a stream that has no slash, the same for as long as it has its own name.
-fn stream_id(key: &StreamKey) -> String {
-    name("vid-", fnv(key.to_string().as_bytes()))
-}
-
 fn vhost_id(vhost: &str) -> String {
-    name("vid-", fnv(vhost.as_bytes()))
+    short_name("vid-", fnv(vhost.as_bytes()))
 }
 
 fn tc_url(key: &StreamKey) -> String {
     format!("rtmp://{}/{}", key.vhost(), key.app())
-}
-
-/// FNV-1a, 64 bits.
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }
 
 fn now_ms() -> u64 {

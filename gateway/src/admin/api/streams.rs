@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use thalweg_runtime as rt;
 
 use super::paging::Paging;
-use super::{KbpsInfo, NO_STREAM, figures, now_ms, state_name, stream_id, tc_url, vhost_id};
+use super::{KbpsInfo, NO_STREAM, figures, now_ms, state_name, tc_url, vhost_id};
 use crate::admin::Admin;
 use crate::admin::describe::{Audio, TrackInfo, Video};
 use crate::admin::rates::Reading;
@@ -110,7 +110,7 @@ pub(super) fn list(admin: &Admin, exchange: &mut Exchange<'_, '_>) -> io::Result
 
 pub(super) fn one(admin: &Admin, exchange: &mut Exchange<'_, '_>) -> io::Result<()> {
     let id = exchange.parameter("id").unwrap_or_default();
-    let found = admin.registry.list().into_iter().find(|source| stream_id(source.key()) == id);
+    let found = admin.registry.list().into_iter().find(|source| source.key().id() == id);
     match found {
         Some(source) => {
             let stream = admin.stream_info(&source, &admin.shares());
@@ -145,7 +145,7 @@ impl Admin {
         let share = shares.get(key).copied().unwrap_or_default();
         let (sent, skips) = source.gone();
         let (send_bytes, recv_bytes) = (share.sent + sent, source.received());
-        let id = stream_id(key);
+        let id = key.id();
         let reading = Reading { at: rt::now(), received: recv_bytes, sent: send_bytes };
         let kbps = self.rates.of(&id, source.since(), reading).into();
         let tracks = source.tracks();

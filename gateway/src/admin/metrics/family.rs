@@ -28,11 +28,15 @@ pub(super) enum Values {
     Gauge(Vec<(Labels, f64)>),
     /// A number that only SRS's name keeps from being a counter.
     Unknown(f64),
-    Histogram {
-        sum: f64,
-        count: u64,
-        buckets: Vec<(f64, u64)>,
-    },
+    Histogram(Vec<(Labels, Histogram)>),
+}
+
+/// How many values there are up to each bound.
+#[derive(Debug)]
+pub(super) struct Histogram {
+    pub(super) sum: f64,
+    pub(super) count: u64,
+    pub(super) buckets: Vec<(f64, u64)>,
 }
 
 pub(super) type Labels = Vec<(&'static str, String)>;
@@ -66,7 +70,7 @@ impl Collector for Page {
                 Values::Counter(_) => MetricType::Counter,
                 Values::Gauge(_) => MetricType::Gauge,
                 Values::Unknown(_) => MetricType::Unknown,
-                Values::Histogram { .. } => MetricType::Histogram,
+                Values::Histogram(_) => MetricType::Histogram,
             };
             let mut metric = encoder.encode_descriptor(name, help, None, metric_type)?;
             match values {
@@ -83,8 +87,12 @@ impl Collector for Page {
                     }
                 }
                 Values::Unknown(value) => metric.encode_gauge(value)?,
-                Values::Histogram { sum, count, buckets } => {
-                    metric.encode_histogram::<NoLabelSet>(*sum, *count, buckets, None)?;
+                Values::Histogram(values) => {
+                    for (labels, Histogram { sum, count, buckets }) in values {
+                        labelled(&mut metric, labels, &mut |metric| {
+                            metric.encode_histogram::<NoLabelSet>(*sum, *count, buckets, None)
+                        })?;
+                    }
                 }
             }
         }

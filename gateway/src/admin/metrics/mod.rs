@@ -5,6 +5,7 @@
 
 mod connections;
 mod family;
+mod hooks;
 mod streams;
 
 use std::io;
@@ -12,11 +13,12 @@ use std::io;
 use nix::sys::utsname::uname;
 use thalweg_runtime::{self as rt, Stats, TURN_BUCKETS, TurnTimes};
 
+use super::Admin;
 use super::machine::Machine;
 use super::process::Process;
-use super::{Admin, Identity};
+use crate::hooks::Identity;
 use crate::http::{Exchange, Response, header};
-use family::{Page, Values, float};
+use family::{Histogram, Labels, Page, Values, float};
 
 pub(super) fn metrics(admin: &Admin, exchange: &mut Exchange<'_, '_>) -> io::Result<()> {
     let process = Process::look()?;
@@ -29,6 +31,9 @@ pub(super) fn metrics(admin: &Admin, exchange: &mut Exchange<'_, '_>) -> io::Res
     page.of_srs(admin, &process, cpu);
     page.gateway(admin);
     page.overload(admin);
+    if let Some(hooks) = admin.hooks.get() {
+        page.hooks(&hooks.stats());
+    }
     let (sources, clients) = (admin.registry.list(), admin.clients.list());
     page.streams(admin, &sources, &clients, admin.settings.metrics_streams_max);
     page.connections(&clients);
@@ -100,7 +105,11 @@ impl Page {
         let stalls: u64 = times.counts.iter().skip(STALL_BUCKET).sum();
         let stall_help = "Turns that ran for 0.13 s or longer, in which nobody else could.";
         self.counter("thalweg_runtime_stalls", stall_help, float(stalls));
-        self.add("thalweg_runtime_turn_seconds", help, Values::Histogram { sum, count, buckets });
+        self.add(
+            "thalweg_runtime_turn_seconds",
+            help,
+            Values::Histogram(vec![(Labels::new(), Histogram { sum, count, buckets })]),
+        );
     }
 
     /// What SRS's exporter has, in its names and units. It makes one number a counter whose name OpenMetrics has no place
