@@ -17,6 +17,9 @@ const browser = await chromium.launch({
     args: [
         '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
         '--disable-background-networking', '--disable-component-update',
+        // A camera that shows a clock, and nobody is asked whether it may be used.
+        '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream',
+        '--autoplay-policy=no-user-gesture-required',
         // A name that is no loopback name: pages there are no secure context, as on a local network.
         '--host-resolver-rules=MAP gateway.test 127.0.0.1',
     ],

@@ -423,6 +423,14 @@ impl Players {
     }
 }
 
+impl Players {
+    /// The address of a page that watches and publishes by WebRTC when it is told to.
+    #[must_use]
+    pub fn webrtc_page(&self) -> String {
+        format!("http://{}/webrtc.html", self.address)
+    }
+}
+
 /// Answers one request for a file of ours, or of a module: `/player.html`, `/modules/hls.js/dist/hls.js`.
 fn serve(mut stream: &TcpStream) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;

@@ -66,7 +66,7 @@ impl Gateway {
             announced.push('\n');
             srt = srt.or_else(|| address(&line, "srt://"));
             rtmp = rtmp.or_else(|| address(&line, "rtmp://"));
-            http = http.or_else(|| address(&line, "http://"));
+            http = http.or_else(|| address(&line, "http://").filter(|_| line.contains(".flv")));
             // The addresses end with an empty line.
             if let (Some(srt), Some(rtmp), Some(http), "") = (srt, rtmp, http, &*line) {
                 return Self { child, srt, rtmp, http, announced, log };
@@ -93,6 +93,18 @@ impl Gateway {
         let scheme = format!("{scheme}://");
         let found = self.announced.lines().find_map(|line| address(line, &scheme));
         found.unwrap_or_else(|| panic!("no {scheme} in\n{}", self.announced))
+    }
+
+    /// Where media by WebRTC comes and goes.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    #[must_use]
+    pub fn webrtc(&self) -> SocketAddr {
+        let mut lines = self.announced.lines().filter(|line| line.contains("/whep/"));
+        let found = lines.find_map(|line| address(line, "udp://"));
+        found.unwrap_or_else(|| panic!("no WebRTC in\n{}", self.announced))
     }
 
     /// Its process.

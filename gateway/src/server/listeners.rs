@@ -109,6 +109,11 @@ impl Listeners {
             for listener in listeners {
                 let at = reachable(listener.local_addr()?);
                 watch.push(format!("{scheme}://{at}/live/cam.flv   also .ts, .mp4 and .m3u8"));
+                if let Some(media) = self.webrtc.as_ref().map(|port| reachable(port.local_addr())) {
+                    let tail = format!("by WebRTC, media at udp://{media}");
+                    publish.push(format!("{scheme}://{at}/whip/live/cam   {tail}"));
+                    watch.push(format!("{scheme}://{at}/whep/live/cam   {tail}"));
+                }
             }
         }
         for (socket, key) in &self.udp {

@@ -5,6 +5,7 @@
 //! is answered by whoever serves that connection. A source's units are taken apart once (`stage`), and its viewers share the
 //! payloads; what is done for each is SRTP.
 
+mod aac;
 mod fragment;
 mod frames;
 mod negotiate;

@@ -2,6 +2,7 @@
 //! sends unasked.
 
 use super::{
+    aac::MadeAac,
     frames::{Frame, Track},
     negotiate::Incoming,
     peer::{Peer, PeerEnd},
@@ -31,6 +32,8 @@ struct Ingest<'a> {
     peer: Peer<'a>,
     publisher: Publisher,
     tracks: Vec<Track>,
+    /// What is made of the sound, for everybody but browsers.
+    aac: Option<MadeAac>,
     /// When the last random-access point came, or was asked for.
     asked: Instant,
     /// Pictures were lost: what follows cannot be decoded.
@@ -52,10 +55,14 @@ pub(super) fn publish(
     silence: Duration,
 ) -> PeerEnd {
     let now = rt::now();
+    let tracks: Vec<_> = incoming.iter().map(|incoming| Track::new(incoming, now)).collect();
+    let sound = tracks.iter().find(|track| track.kind() == MediaKind::Audio);
+    let aac = sound.and_then(|track| MadeAac::start(&track.as_track()));
     let mut ingest = Ingest {
         peer,
         publisher,
-        tracks: incoming.iter().map(|incoming| Track::new(incoming, now)).collect(),
+        tracks,
+        aac,
         asked: now,
         waits_for_key: true,
         media: now,
@@ -73,6 +80,7 @@ impl Ingest<'_> {
             if let Err(end) = self.drain() {
                 return end;
             }
+            self.take_aac();
             if !self.publisher.is_current() {
                 return PeerEnd::TakenOver;
             }
@@ -94,7 +102,7 @@ impl Ingest<'_> {
             } else {
                 self.media + self.silence
             };
-            if let Err(end) = self.peer.wait(None, Some(wake)) {
+            if let Err(end) = self.peer.wait(self.aac.as_ref().map(MadeAac::more), Some(wake)) {
                 return end;
             }
         }
@@ -145,7 +153,16 @@ impl Ingest<'_> {
         if is_new {
             self.tell_tracks();
         }
+        if let (Some(aac), MediaKind::Audio) = (&self.aac, unit.config.codec().kind()) {
+            aac.push(&unit);
+        }
         self.publisher.unit(unit);
+    }
+
+    fn take_aac(&mut self) {
+        while let Some(unit) = self.aac.as_ref().and_then(MadeAac::next) {
+            self.publisher.unit(unit);
+        }
     }
 
     /// Sound and pictures have clocks of their own; once both have told how theirs is on the wall, they are brought
@@ -163,7 +180,9 @@ impl Ingest<'_> {
     }
 
     fn tell_tracks(&mut self) {
-        let tracks: Tracks = self.tracks.iter().map(Track::as_track).collect();
+        // Where one track of sound is taken, it is the first.
+        let aac = self.aac.iter().map(MadeAac::track);
+        let tracks: Tracks = aac.chain(self.tracks.iter().map(Track::as_track)).collect();
         self.publisher.tracks(&tracks);
     }
 
