@@ -16,22 +16,37 @@ use std::panic;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use thalweg_runtime::blocking;
 use thalweg_runtime::trace::SpanLayer;
 use tracing::Subscriber;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{Layer, fmt as lines, registry};
+use tracing_subscriber::{Layer, Registry, fmt as lines, registry, reload};
 
 use crate::config::{self, LogFormat};
 use gate::Gate;
 use queue::{Line, Queue, Writer};
 
+/// By which the level changes.
+type Level = reload::Handle<Gate, Registry>;
+
 /// Keeps the log going; dropping it writes what is there, for at most a second.
 #[derive(Debug)]
 pub struct Log {
     queue: Queue,
+    level: Level,
     _writer: Writer,
+}
+
+/// A change of the log that can be made.
+#[derive(Debug)]
+#[must_use = "it changes nothing by itself"]
+pub struct Renewal {
+    queue: Queue,
+    level: Level,
+    output: File,
+    gate: Gate,
 }
 
 /// Why there is no log.
@@ -81,17 +96,49 @@ impl Log {
         let queue = Queue::new(QUEUE_BYTES_MAX);
         let writer =
             Writer::start(&queue, output, report, FLUSH_LIMIT).map_err(LogError::Thread)?;
-        let subscriber = subscriber(settings, is_terminal, queue.clone())?;
+        let (subscriber, level) = subscriber(settings, is_terminal, queue.clone())?;
         tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Taken)?;
         // The standard hook writes to the standard error output by itself, and would wait for it.
         panic::set_hook(Box::new(|info| tracing::error!(target: "panic", "{info}")));
-        Ok(Self { queue, _writer: writer })
+        Ok(Self { queue, level, _writer: writer })
+    }
+
+    /// Makes ready to log at other levels and to another file, or to the same one opened anew, as programs that rotate
+    /// files want it. Nothing changes yet.
+    ///
+    /// # Suspends
+    ///
+    /// While the file is opened.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Open`], [`LogError::StandardError`] and [`LogError::Level`].
+    pub fn prepare(&self, settings: &config::Log) -> Result<Renewal, LogError> {
+        let gate = Gate::parse(&settings.level).map_err(LogError::Level)?;
+        let output = match settings.file.clone() {
+            Some(path) => {
+                let named = path.clone();
+                let opened = blocking::run(move || open(&path));
+                opened.map_err(|error| LogError::Open { path: named, error: error.into() })??
+            }
+            None => standard_error().map_err(LogError::StandardError)?,
+        };
+        Ok(Renewal { queue: self.queue.clone(), level: self.level.clone(), output, gate })
     }
 
     /// How many lines were lost so far.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.queue.lost()
+    }
+}
+
+impl Renewal {
+    /// Makes it: what is logged from now on has the new levels and goes to the new file.
+    pub fn commit(self) {
+        self.queue.redirect(self.output);
+        // It fails when there is no subscriber any more.
+        let _logs = self.level.reload(self.gate);
     }
 }
 
@@ -106,20 +153,20 @@ fn standard_error() -> io::Result<File> {
     Ok(File::from(io::stderr().as_fd().try_clone_to_owned()?))
 }
 
-#[expect(clippy::large_stack_frames, reason = "runs once, before there are coroutines")]
 fn subscriber(
     settings: &config::Log,
     has_colours: bool,
     queue: Queue,
-) -> Result<Box<dyn Subscriber + Send + Sync>, LogError> {
+) -> Result<(Box<dyn Subscriber + Send + Sync>, Level), LogError> {
     let gate = Gate::parse(&settings.level).map_err(LogError::Level)?;
+    let (gate, level) = reload::Layer::new(gate);
     let base = registry().with(gate).with(SpanLayer::new());
     let lines = lines::layer().with_writer(queue);
     let lines = match settings.format {
         LogFormat::Text => lines.with_ansi(has_colours).boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
-    Ok(Box::new(base.with(lines)))
+    Ok((Box::new(base.with(lines)), level))
 }
 
 impl<'a> MakeWriter<'a> for Queue {

@@ -6,6 +6,7 @@
 )]
 
 use std::cell::Cell;
+use std::fmt;
 use std::io::{self, Write};
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -41,6 +42,17 @@ struct State {
     lost: u64,
     is_closed: bool,
     has_ended: bool,
+    /// Where to write from now on.
+    output: Option<Output>,
+}
+
+/// Where lines go; closed by the thread that writes.
+pub(super) struct Output(pub(super) Box<dyn Write + Send>);
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Output")
+    }
 }
 
 /// The thread that writes; dropping this has it write what is there and end.
@@ -86,6 +98,12 @@ impl Queue {
         }
     }
 
+    /// Has all lines that are not written yet go to `output`.
+    pub(super) fn redirect(&self, output: impl Write + Send + 'static) {
+        self.lock().output = Some(Output(Box::new(output)));
+        self.0.came.notify_one();
+    }
+
     pub(super) fn lost(&self) -> u64 {
         self.lock().lost
     }
@@ -96,10 +114,22 @@ impl Queue {
     }
 
     /// Waits for lines and swaps them for the empty `lines`, with how many were lost behind them; `false` at the end.
-    fn take(&self, lines: &mut Vec<u8>, lost: &mut u64) -> bool {
+    fn take(
+        &self,
+        output: &mut Box<dyn Write + Send>,
+        lines: &mut Vec<u8>,
+        lost: &mut u64,
+    ) -> bool {
         let mut state = self.lock();
         while state.lines.is_empty() && state.unreported == 0 && !state.is_closed {
+            if let Some(Output(next)) = state.output.take() {
+                // The old one is closed now, not when there is something to say.
+                *output = next;
+            }
             state = self.0.came.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(Output(next)) = state.output.take() {
+            *output = next;
         }
         lines.clear();
         mem::swap(lines, &mut state.lines);
@@ -107,9 +137,10 @@ impl Queue {
         !lines.is_empty() || *lost > 0
     }
 
-    fn write_all(&self, mut output: impl Write, report: impl Fn(u64)) {
+    fn write_all(&self, output: impl Write + Send + 'static, report: impl Fn(u64)) {
+        let mut output: Box<dyn Write + Send> = Box::new(output);
         let (mut lines, mut lost) = (Vec::new(), 0);
-        while self.take(&mut lines, &mut lost) {
+        while self.take(&mut output, &mut lines, &mut lost) {
             let written = output.write_all(&lines).and_then(|()| output.flush());
             if written.is_err() {
                 // Counted, and told when it works again: another line is what it takes to find out.

@@ -17,7 +17,7 @@ fn logged(level: &str, format: LogFormat, f: impl FnOnce()) -> String {
     let (mut reader, output) = pipe().unwrap();
     let queue = Queue::new(QUEUE_BYTES_MAX);
     let writer = Writer::start(&queue, output, |_| {}, Duration::from_secs(10)).unwrap();
-    with_default(subscriber(&settings, false, queue).unwrap(), f);
+    with_default(subscriber(&settings, false, queue).unwrap().0, f);
     drop(writer);
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
@@ -179,6 +179,45 @@ fn an_output_that_fails_is_tried_again_and_the_loss_told() {
     assert_eq!(tries.recv().unwrap(), b"lost 2\n");
     drop(writer);
     assert_eq!(queue.lost(), 2);
+}
+
+#[test]
+fn lines_go_to_another_output_from_one_moment_on() {
+    let (first_reader, first) = pipe().unwrap();
+    let (second_reader, second) = pipe().unwrap();
+    let queue = Queue::new(1 << 16);
+    let writer = Writer::start(&queue, first, |_| {}, Duration::from_secs(10)).unwrap();
+    queue.push(b"one\n");
+    let mut first_reader = BufReader::new(first_reader);
+    let mut line = String::new();
+    first_reader.read_line(&mut line).unwrap();
+    assert_eq!(line, "one\n");
+    queue.redirect(second);
+    // It is closed without a further line.
+    assert_eq!(first_reader.read_line(&mut line).unwrap(), 0);
+    queue.push(b"two\n");
+    drop(writer);
+    assert_eq!(read_lines(second_reader), ["two"]);
+}
+
+#[test]
+fn levels_change_while_lines_are_logged() {
+    let settings =
+        |level: &str| config::Log { level: level.into(), format: LogFormat::Text, file: None };
+    let (mut reader, output) = pipe().unwrap();
+    let queue = Queue::new(QUEUE_BYTES_MAX);
+    let writer = Writer::start(&queue, output, |_| {}, Duration::from_secs(10)).unwrap();
+    let (subscriber, level) = subscriber(&settings("warn"), false, queue).unwrap();
+    with_default(subscriber, || {
+        for number in 0..2 {
+            debug!("line {number}");
+            level.reload(Gate::parse("debug").unwrap()).unwrap();
+        }
+    });
+    drop(writer);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert!(!text.contains("line 0") && text.contains("line 1"), "{text}");
 }
 
 #[test]
