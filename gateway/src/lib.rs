@@ -6,6 +6,7 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod container;
+pub mod convert;
 pub mod hooks;
 pub mod http;
 pub mod hub;

@@ -3,6 +3,8 @@
 //! [`run`] handles all commands but the serving itself, which is handed in, so that this room knows no protocol. It
 //! gets its arguments, its environment and its outputs from the caller.
 
+mod health;
+
 use std::env;
 use std::ffi::OsString;
 use std::fmt;
@@ -14,6 +16,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{self, ConfigError, Loaded, Sources, reference};
+use crate::convert;
 
 /// A live media gateway: takes streams in by SRT and RTMP, and gives them out by SRT, RTMP and HTTP.
 #[derive(Debug, Parser)]
@@ -47,6 +50,23 @@ enum Command {
         /// Print a commented file with all keys and their defaults instead, to start one's own from
         #[arg(long, conflicts_with_all = ["config", "set"])]
         defaults: bool,
+    },
+    /// Say whether a gateway answers
+    ///
+    /// Asks for `/healthz`. Exits with 0 when the answer is 200 and with 1 otherwise: for health checks of containers
+    /// and balancers that run a command.
+    Health {
+        /// Where its HTTP listener is
+        #[arg(default_value = "http://127.0.0.1:8080", value_name = "URL")]
+        url: String,
+    },
+    /// Make a configuration of one of SRS
+    ///
+    /// Prints the TOML file to the standard output, and to the standard error output what has no equivalent, with the
+    /// line on which it stands and what to do instead. Exits with 1 when the file cannot be read as one of SRS.
+    Convert {
+        /// SRS's file, such as srs.conf
+        file: PathBuf,
     },
 }
 
@@ -83,6 +103,9 @@ Change something, from weak to strong: a file, the environment, the command line
   thalweg config --defaults > gateway.toml
   thalweg check gateway.toml
   THALWEG_SRT_LATENCY_MS=20 thalweg serve --config gateway.toml --set log.level=debug
+
+Come from SRS:
+  thalweg convert srs.conf > gateway.toml            says what has no equivalent
 
 All keys: docs/configuration.md";
 
@@ -149,6 +172,18 @@ pub fn run(
         Command::Config { options, .. } => options
             .load(environment)
             .map(|loaded| done(write!(output, "{}", reference::in_force(&loaded.in_force)))),
+        Command::Health { url } => match health::ask(&url) {
+            Ok(()) => Ok(done(writeln!(output, "{url} is well"))),
+            Err(error) => Err(Failure::Ill { url, error }),
+        },
+        Command::Convert { file } => read(&file).and_then(|(name, text)| {
+            let converted = convert::convert(&text)
+                .map_err(|error| Failure::Unconvertible { name: name.clone(), error })?;
+            for note in &converted.notes {
+                let _told = writeln!(errors, "{name}:{}: {}", note.line, note.text);
+            }
+            Ok(done(write!(output, "{}", converted.toml)))
+        }),
     };
     outcome.unwrap_or_else(|failure| {
         let text = match failure {
@@ -157,6 +192,8 @@ pub fn run(
             Failure::Read { path, error } => {
                 format!("error: cannot read {}: {error}", path.display())
             }
+            Failure::Ill { url, error } => format!("{url} is not well: {error}"),
+            Failure::Unconvertible { name, error } => format!("error: {name}:{error}"),
         };
         // There is nobody else to tell of a failure to tell.
         let _told = writeln!(errors, "{text}");
@@ -181,6 +218,8 @@ impl Options {
 enum Failure {
     Config(ConfigError),
     Read { path: PathBuf, error: io::Error },
+    Ill { url: String, error: io::Error },
+    Unconvertible { name: String, error: convert::SyntaxError },
 }
 
 impl From<ConfigError> for Failure {
