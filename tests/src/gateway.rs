@@ -39,7 +39,7 @@ impl Gateway {
     pub fn start(settings: &[&str]) -> Self {
         let log = test_file("log");
         let file = fs::File::create(&log).expect("the folder of test files can be written");
-        Self::start_with(settings, log, file.into())
+        Self::start_with(&mut thalweg(settings), log, file.into())
     }
 
     /// As [`Gateway::start`], with a standard error output that is a pipe which nobody reads.
@@ -49,11 +49,22 @@ impl Gateway {
     /// When the program is not built, or does not start.
     #[must_use]
     pub fn start_unread(settings: &[&str]) -> Self {
-        Self::start_with(settings, test_file("log"), Stdio::piped())
+        Self::start_with(&mut thalweg(settings), test_file("log"), Stdio::piped())
     }
 
-    fn start_with(settings: &[&str], log: PathBuf, errors: Stdio) -> Self {
-        let mut command = thalweg(settings);
+    /// As [`Gateway::start`], with a command that was made by [`thalweg`] and has more in it.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    #[must_use]
+    pub fn start_by(command: &mut Command) -> Self {
+        let log = test_file("log");
+        let file = fs::File::create(&log).expect("the folder of test files can be written");
+        Self::start_with(command, log, file.into())
+    }
+
+    fn start_with(command: &mut Command, log: PathBuf, errors: Stdio) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(errors)

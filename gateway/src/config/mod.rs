@@ -27,6 +27,9 @@ pub use settings::{
 };
 pub use value::Kind;
 
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -35,7 +38,7 @@ use layer::{Layer, Leaf};
 use schema::Key;
 
 /// The texts that a configuration is made of, besides the defaults.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     /// Name and content of the file.
     pub file: Option<(String, String)>,
@@ -45,13 +48,22 @@ pub struct Sources {
     pub arguments: Vec<String>,
 }
 
+impl fmt::Debug for Sources {
+    /// Without the texts, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.file.as_ref().map(|(name, _)| name);
+        f.debug_struct("Sources").field("file", &file).finish_non_exhaustive()
+    }
+}
+
 /// A configuration, and where each of its values comes from.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The values.
-    pub config: Config,
+    pub config: Box<Config>,
     /// The same key by key, to be shown.
     pub in_force: Vec<InForce>,
+    sources: Sources,
 }
 
 /// The value of one key, to be shown.
@@ -63,6 +75,8 @@ pub struct InForce {
     pub value: String,
     /// Where it comes from.
     pub origin: Origin,
+    /// Tells the value from others, also where it is masked.
+    fingerprint: u64,
 }
 
 /// Makes a configuration of texts.
@@ -75,6 +89,7 @@ pub struct InForce {
 ///
 /// Never with what a text holds: only when the schema admits a value that the settings cannot hold.
 pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
+    let kept = sources.clone();
     let mut faults = Vec::new();
     let mut layers = vec![Layer { origin: Origin::Default, text: reference::toml() }];
     layers.extend(sources.file.map(|(name, text)| Layer { origin: Origin::File(name), text }));
@@ -102,10 +117,53 @@ pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
     if !faults.is_empty() {
         return Err(ConfigError::new(faults));
     }
-    let config = Config::deserialize(Value::Table(root));
-    let config = config.expect("the schema admits only what the settings can hold");
+    let config = plain(root);
     check::contradictions(&config, &leaves, &mut faults);
-    if faults.is_empty() { Ok(Loaded { config, in_force }) } else { Err(ConfigError::new(faults)) }
+    if faults.is_empty() {
+        Ok(Loaded { config, in_force, sources: kept })
+    } else {
+        Err(ConfigError::new(faults))
+    }
+}
+
+impl Loaded {
+    /// The name of the file that it was made of.
+    #[must_use]
+    pub fn file(&self) -> Option<&str> {
+        self.sources.file.as_ref().map(|(name, _)| name.as_str())
+    }
+
+    /// The same with another text in the file; environment and arguments stay as they were.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it.
+    pub fn with_text(&self, text: Option<String>) -> Result<Self, ConfigError> {
+        let mut sources = self.sources.clone();
+        if let (Some((_, old)), Some(text)) = (&mut sources.file, text) {
+            *old = text;
+        }
+        load(sources)
+    }
+
+    /// The same, shown with the values that these keys have in `other`: they are still in force.
+    #[must_use]
+    pub fn keeping(mut self, other: &Self, keys: &[&str]) -> Self {
+        for (own, others) in self.in_force.iter_mut().zip(&other.in_force) {
+            if keys.contains(&own.key.path) {
+                *own = others.clone();
+            }
+        }
+        self
+    }
+
+    /// The keys that have other values in `other`.
+    #[must_use]
+    pub fn changes(&self, other: &Self) -> Vec<&'static str> {
+        let pairs = self.in_force.iter().zip(&other.in_force);
+        let changed = pairs.filter(|(one, other)| one.fingerprint != other.fingerprint);
+        changed.map(|(one, _)| one.key.path).collect()
+    }
 }
 
 /// The configuration that is in force when nobody sets anything.
@@ -116,6 +174,12 @@ pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
 #[must_use]
 pub fn defaults() -> Loaded {
     load(Sources::default()).expect("the defaults are right")
+}
+
+/// On the heap, since it is large and stacks are not.
+fn plain(root: Table) -> Box<Config> {
+    let config = Config::deserialize(Value::Table(root)).map(Box::new);
+    config.expect("the schema admits only what the settings can hold")
 }
 
 fn insert(root: &mut Table, key: &Key, value: Option<Value>) {
@@ -132,6 +196,9 @@ fn insert(root: &mut Table, key: &Key, value: Option<Value>) {
 
 impl InForce {
     fn new(leaf: &Leaf<'_>, value: Option<&Value>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        value.map(Value::to_string).hash(&mut hasher);
+        let fingerprint = hasher.finish();
         let as_written = || leaf.layer.text.get(leaf.value.span()).unwrap_or_default().to_owned();
         let value = match (leaf.key.kind, value) {
             (Kind::Secret { .. }, Some(_)) => format!("\"{MASK}\""),
@@ -141,7 +208,7 @@ impl InForce {
             (Kind::Size { .. }, _) | (_, None) => as_written(),
             (_, Some(value)) => value.to_string(),
         };
-        Self { key: leaf.key, value, origin: leaf.layer.origin.clone() }
+        Self { key: leaf.key, value, origin: leaf.layer.origin.clone(), fingerprint }
     }
 }
 

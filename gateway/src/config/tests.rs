@@ -20,7 +20,7 @@ fn variable(name: &str, value: &str) -> Result<Loaded, ConfigError> {
 
 #[test]
 fn the_defaults_stand_without_any_source() {
-    let Loaded { config, in_force } = defaults();
+    let Loaded { config, in_force, .. } = defaults();
     assert_eq!(
         config.srt.listen,
         ["0.0.0.0:10080".parse().unwrap(), "[::]:10080".parse().unwrap()]

@@ -1,6 +1,6 @@
 //! What one connection goes through, from its first request to its end.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -28,9 +28,9 @@ use super::stream::Stream;
 #[derive(Debug)]
 pub struct Server {
     router: Router,
-    settings: Settings,
+    settings: Cell<Settings>,
     /// Who is believed about who asks.
-    proxies: Vec<IpNet>,
+    proxies: RefCell<Vec<IpNet>>,
     date: DateCache,
     is_draining: Cell<bool>,
 }
@@ -119,15 +119,20 @@ impl Server {
     /// One that answers by `router`.
     #[must_use]
     pub fn new(router: Router, settings: Settings) -> Self {
-        let (proxies, date) = (Vec::new(), DateCache::default());
+        let (settings, date) = (Cell::new(settings), DateCache::default());
+        let proxies = RefCell::default();
         Self { router, settings, proxies, date, is_draining: Cell::new(false) }
     }
 
-    /// The same, but what proxies of these networks say about who asks is believed: handlers see that address as the
+    /// From now on what proxies of these networks say about who asks is believed: handlers see that address as the
     /// peer's.
-    #[must_use]
-    pub fn behind(self, proxies: Vec<IpNet>) -> Self {
-        Self { proxies, ..self }
+    pub fn set_proxies(&self, proxies: Vec<IpNet>) {
+        self.proxies.replace(proxies);
+    }
+
+    /// Has these settings from now on, also for connections that are there.
+    pub fn set_settings(&self, settings: Settings) {
+        self.settings.set(settings);
     }
 
     /// Makes the next answer of each connection its last.
@@ -141,7 +146,7 @@ impl Server {
     ///
     /// Until the connection ends, or the coroutine is cancelled.
     pub fn serve(&self, stream: &mut dyn Stream, peer: &Peer) -> Ended {
-        let mut conn = Conn::new(stream, self.settings.write_timeout);
+        let mut conn = Conn::new(stream, self.settings.get().write_timeout);
         let mut requests = 0;
         let cause = loop {
             match self.serve_next(&mut conn, peer, requests) {
@@ -150,7 +155,7 @@ impl Server {
             }
         };
         if !matches!(cause, Cause::Closed | Cause::Idle) {
-            conn.linger(self.settings.linger);
+            conn.linger(self.settings.get().linger);
         }
         if matches!(cause, Cause::Last | Cause::TakenOver) {
             requests += 1;
@@ -164,7 +169,7 @@ impl Server {
     ///
     /// As [`Server::serve`].
     pub fn turn_away(&self, stream: &mut dyn Stream, why: &str) -> Ended {
-        let mut conn = Conn::new(stream, self.settings.write_timeout);
+        let mut conn = Conn::new(stream, self.settings.get().write_timeout);
         let cause = match self.await_request(&mut conn, 0) {
             Ok(_) => {
                 self.tell(&mut conn, StatusCode::SERVICE_UNAVAILABLE, why);
@@ -172,14 +177,14 @@ impl Server {
             }
             Err(cause) => cause,
         };
-        conn.linger(self.settings.linger);
+        conn.linger(self.settings.get().linger);
         Ended { cause, requests: 0, received: conn.received(), sent: conn.sent() }
     }
 
     /// Serves one request; an error is the end of the connection.
     fn serve_next(&self, conn: &mut Conn<'_>, peer: &Peer, before: u32) -> Result<(), Cause> {
         let request = self.await_request(conn, before).and_then(|request| {
-            let origin = forwarded::origin(request.headers(), peer.address, &self.proxies);
+            let origin = forwarded::origin(request.headers(), peer.address, &self.proxies.borrow());
             let address = origin.map_err(|_| Cause::Bad(BadRequest::Forwarded))?;
             Ok((request, Peer { address, ..peer.clone() }))
         });
@@ -191,9 +196,12 @@ impl Server {
             }
         };
         let peer = &peer;
-        let body =
-            BodyState::new(request.framing, request.expects_continue, self.settings.body_timeout);
-        let is_last = self.is_draining.get() || before + 1 >= self.settings.requests_max;
+        let body = BodyState::new(
+            request.framing,
+            request.expects_continue,
+            self.settings.get().body_timeout,
+        );
+        let is_last = self.is_draining.get() || before + 1 >= self.settings.get().requests_max;
         let mut exchange = Exchange {
             conn,
             request,
@@ -222,14 +230,14 @@ impl Server {
     fn await_request(&self, conn: &mut Conn<'_>, before: u32) -> Result<Request, Cause> {
         if before > 0 && conn.unread().is_empty() {
             conn.release();
-            match rt::timeout(self.settings.idle_timeout, || conn.fill()) {
+            match rt::timeout(self.settings.get().idle_timeout, || conn.fill()) {
                 Ok(0) => return Err(Cause::Closed),
                 Ok(_) => {}
                 Err(error) if is_ours(&error) => return Err(Cause::Idle),
                 Err(error) => return Err(Cause::Failed(error)),
             }
         }
-        match rt::timeout(self.settings.head_timeout, || Request::read(conn)) {
+        match rt::timeout(self.settings.get().head_timeout, || Request::read(conn)) {
             Ok(request) => Ok(request),
             Err(HeadError::Bad(bad)) => Err(Cause::Bad(bad)),
             Err(HeadError::Io(error)) if is_ours(&error) => Err(Cause::HeadTimedOut),

@@ -69,7 +69,7 @@ struct Table {
     /// How many come from each address.
     addresses: RefCell<HashMap<IpAddr, usize>>,
     total: Cell<u64>,
-    limits: Limits,
+    limits: Cell<Limits>,
     proxies: RefCell<Vec<IpNet>>,
     events: Events,
     is_memory_short: Cell<bool>,
@@ -83,7 +83,13 @@ struct Table {
 impl Clients {
     /// Nobody yet, and never more than `limits` allow.
     pub fn limited(limits: Limits) -> Self {
-        Self(Rc::new(Table { limits, ..Table::default() }))
+        Self(Rc::new(Table { limits: Cell::new(limits), ..Table::default() }))
+    }
+
+    /// Admits so many from now on; who is there stays.
+    pub fn set_limits(&self, limits: Limits) {
+        self.0.limits.set(limits);
+        self.0.change();
     }
 
     /// Enters a connection, whatever [`Clients::refusal`] says of it.
@@ -109,7 +115,7 @@ impl Clients {
         });
         self.0.clients.borrow_mut().insert(id, Rc::downgrade(&client));
         let count = self.count();
-        if self.0.came(peer.ip()) || count == self.0.limits.connections {
+        if self.0.came(peer.ip()) || count == self.0.limits.get().connections {
             self.0.change();
         }
         client
@@ -117,7 +123,7 @@ impl Clients {
 
     /// Why one more connection from `address` must not be served.
     pub fn refusal(&self, address: IpAddr) -> Option<Refusal> {
-        let most = self.0.limits.connections_per_ip;
+        let most = self.0.limits.get().connections_per_ip;
         self.overload().or_else(|| {
             let is_full = self.count_from(address) >= most && !self.0.is_proxy(address);
             is_full.then_some(Refusal::ConnectionsPerIp(most))
@@ -132,7 +138,7 @@ impl Clients {
 
     /// Why no more connections must be served, from wherever they come.
     pub fn overload(&self) -> Option<Refusal> {
-        let most = self.0.limits.connections;
+        let most = self.0.limits.get().connections;
         if self.count() >= most {
             return Some(Refusal::Connections(most));
         }
@@ -141,7 +147,7 @@ impl Clients {
 
     /// The addresses from which there are as many connections as may be.
     pub fn full_addresses(&self) -> Vec<IpAddr> {
-        let most = self.0.limits.connections_per_ip;
+        let most = self.0.limits.get().connections_per_ip;
         let addresses = self.0.addresses.borrow();
         let full = addresses.iter().filter(|&(&ip, &count)| count >= most && !self.0.is_proxy(ip));
         full.map(|(&address, _)| address).collect()
@@ -149,7 +155,7 @@ impl Clients {
 
     /// Whether there are so many connections that not even a word may be lost about one more.
     pub fn is_flooded(&self) -> bool {
-        self.count() >= self.0.limits.connections.saturating_mul(2)
+        self.count() >= self.0.limits.get().connections.saturating_mul(2)
     }
 
     /// Waits until what [`Clients::overload`] and [`Clients::full_addresses`] say has changed since the change numbered
@@ -239,7 +245,7 @@ impl Client {
         if is_full || was_full {
             table.change();
         }
-        let most = table.limits.connections_per_ip;
+        let most = table.limits.get().connections_per_ip;
         let count = table.addresses.borrow().get(&peer.ip()).copied().unwrap_or(0);
         (count > most && !table.is_proxy(peer.ip())).then_some(Refusal::ConnectionsPerIp(most))
     }
@@ -382,14 +388,14 @@ impl Table {
         let mut addresses = self.addresses.borrow_mut();
         let from = addresses.entry(address).or_default();
         *from += 1;
-        *from == self.limits.connections_per_ip
+        *from == self.limits.get().connections_per_ip
     }
 
     /// One less comes from there; `true` when there were as many as may be.
     fn left(&self, address: IpAddr) -> bool {
         let mut was_full = false;
         if let Entry::Occupied(mut count) = self.addresses.borrow_mut().entry(address) {
-            was_full = *count.get() == self.limits.connections_per_ip;
+            was_full = *count.get() == self.limits.get().connections_per_ip;
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
@@ -403,7 +409,7 @@ impl Drop for Client {
     fn drop(&mut self) {
         self.end_role();
         if let Some(table) = self.table.upgrade() {
-            let was_full = table.clients.borrow().len() == table.limits.connections;
+            let was_full = table.clients.borrow().len() == table.limits.get().connections;
             table.clients.borrow_mut().remove(&self.id);
             if table.left(self.peer().ip()) || was_full {
                 table.change();

@@ -37,7 +37,7 @@ pub struct Registry(Rc<Table>);
 
 pub(super) struct Table {
     sources: RefCell<BTreeMap<StreamKey, Rc<Source>>>,
-    settings: Rc<Settings>,
+    settings: RefCell<Rc<Settings>>,
     load: Load,
     /// A source got a publisher.
     published: Cond,
@@ -76,13 +76,20 @@ impl Registry {
     pub fn new(settings: Settings) -> Self {
         Self(Rc::new(Table {
             sources: RefCell::default(),
-            settings: Rc::new(settings),
+            settings: RefCell::new(Rc::new(settings)),
             load: Load::default(),
             published: Cond::new(),
             changes: Cell::new(0),
             changed: Cond::new(),
             is_closing: Cell::new(false),
         }))
+    }
+
+    /// Has these settings from now on. Streams that are there keep what they began with, but for how long they outlive
+    /// their publisher.
+    pub fn set_settings(&self, settings: Settings) {
+        self.0.settings.replace(Rc::new(settings));
+        self.0.change();
     }
 
     /// Becomes the publisher of the stream that the grant is for, in place of the present one if `takes_over`.
@@ -108,7 +115,9 @@ impl Registry {
                 source
             }
             _ if self.is_full_of_publishers() => {
-                return Err(PublishError::TooManyPublishers(self.0.settings.publishers_max));
+                return Err(PublishError::TooManyPublishers(
+                    self.0.settings.borrow().publishers_max,
+                ));
             }
             Some(source) => source,
             None => self.0.add(key)?,
@@ -134,12 +143,12 @@ impl Registry {
     pub fn is_full_of_publishers(&self) -> bool {
         let sources = self.0.sources.borrow();
         let live = sources.values().filter(|source| source.state() == SourceState::Live);
-        live.count() >= self.0.settings.publishers_max
+        live.count() >= self.0.settings.borrow().publishers_max
     }
 
     /// Whether nobody may publish a stream that does not exist.
     pub fn is_full_of_streams(&self) -> bool {
-        self.0.sources.borrow().len() >= self.0.settings.streams_max
+        self.0.sources.borrow().len() >= self.0.settings.borrow().streams_max
     }
 
     /// Waits until a stream has got or lost its publisher, or has ended, or the load has another level, since the change numbered `seen`; the result is the number
@@ -210,11 +219,12 @@ impl Registry {
 impl Table {
     fn add(self: &Rc<Self>, key: &StreamKey) -> Result<Rc<Source>, PublishError> {
         let mut sources = self.sources.borrow_mut();
-        if sources.len() >= self.settings.streams_max {
-            return Err(PublishError::TooMany(self.settings.streams_max));
+        let settings = Rc::clone(&self.settings.borrow());
+        if sources.len() >= settings.streams_max {
+            return Err(PublishError::TooMany(settings.streams_max));
         }
         let registry = Rc::downgrade(self);
-        let (settings, load) = (Rc::clone(&self.settings), self.load.clone());
+        let load = self.load.clone();
         let source = Rc::new(Source::new(key.clone(), settings, load, registry));
         sources.insert(key.clone(), Rc::clone(&source));
         Ok(source)
@@ -229,7 +239,7 @@ impl Table {
     pub(super) fn end_after_grace(self: &Rc<Self>, source: &Rc<Source>, generation: u64) {
         self.change();
         let (table, source) = (Rc::clone(self), Rc::clone(source));
-        let grace = self.settings.grace;
+        let grace = self.settings.borrow().grace;
         let name = format!("grace {}", source.key());
         let later = rt::Builder::new().name(name).spawn({
             let (table, source) = (Rc::clone(&table), Rc::clone(&source));

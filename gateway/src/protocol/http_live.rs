@@ -19,7 +19,7 @@ use http::{
     StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE},
 };
-use std::{io, time::Duration};
+use std::{cell::RefCell, io, rc::Rc, time::Duration};
 use thalweg_runtime::{self as rt, JoinError, select};
 use tracing::{info, warn};
 
@@ -43,13 +43,16 @@ struct Request {
     start: Start,
 }
 
-/// Answers requests for live streams, with their paths as the parameter `path`.
+/// Answers requests for live streams, with their paths as the parameter `path`, each by the settings of its moment.
 pub fn handler(
     registry: &Registry,
-    settings: Settings,
+    settings: &Rc<RefCell<Settings>>,
 ) -> impl Fn(&mut Exchange<'_, '_>) -> io::Result<()> + use<> {
-    let registry = registry.clone();
-    move |exchange| live(exchange, &registry, &settings)
+    let (registry, settings) = (registry.clone(), Rc::clone(settings));
+    move |exchange| {
+        let settings = settings.borrow().clone();
+        live(exchange, &registry, &settings)
+    }
 }
 
 fn live(

@@ -1,21 +1,18 @@
 //! The sockets that the gateway listens on, and the coroutines that accept.
 
-use super::{Gateway, limits::most, secure::Cover};
+use super::{
+    Gateway,
+    limits::most,
+    tcp::{Port, Tcp},
+};
 use crate::{
     admin::{self, AccessSettings, Addresses, Admin, Credential},
     config::{self, Config, InForce},
     container::flv::Carriage,
-    http::{self, Cause},
+    http,
     hub::{Elsewhere, Rejection, Start},
     key::StreamKey,
-    protocol::{
-        accept,
-        hls::Hls,
-        http_live,
-        proxy::{self, Proxies},
-        rtmp, srt, udp, webrtc,
-    },
-    tls,
+    protocol::{hls::Hls, http_live, proxy::Proxies, rtmp, srt, udp, webrtc},
 };
 use std::{
     cell::RefCell,
@@ -25,10 +22,7 @@ use std::{
     rc::Rc,
     time::Duration,
 };
-use thalweg_runtime::{
-    self as rt, JoinHandle, WaitError,
-    net::{ListenOptions, TcpListener, TcpStream, UdpSocket},
-};
+use thalweg_runtime::{self as rt, JoinHandle, WaitError, net::UdpSocket};
 use thalweg_srt_io::{Listener, Options, stream_id::StreamMode};
 use tracing::error;
 
@@ -37,10 +31,7 @@ use tracing::error;
 #[derive(Debug)]
 pub(super) struct Listeners {
     srt: Vec<SrtPort>,
-    rtmp: Vec<TcpListener>,
-    http: Vec<TcpListener>,
-    rtmps: Vec<TcpListener>,
-    https: Vec<TcpListener>,
+    tcp: Tcp,
     udp: Vec<(UdpSocket, StreamKey)>,
     webrtc: Option<Rc<webrtc::Port>>,
 }
@@ -48,7 +39,7 @@ pub(super) struct Listeners {
 /// A port of SRT.
 #[derive(Debug)]
 struct SrtPort {
-    listener: Listener,
+    listener: Rc<Listener>,
     settings: Rc<srt::Settings>,
     /// It takes IPv4 too, though its address is one of IPv6.
     is_dual: bool,
@@ -57,22 +48,25 @@ struct SrtPort {
 /// A browser checks every few seconds whether we are there (RFC 7675 §5.1); one that did not for so long is gone.
 const WEBRTC_SILENCE: Duration = Duration::from_secs(20);
 
-/// The coroutines that accept.
+/// What serves.
 #[derive(Debug)]
 pub(super) struct Serving {
-    coroutines: Vec<JoinHandle<()>>,
+    /// Coroutines that go on through a change of the configuration.
+    lasting: Vec<JoinHandle<()>>,
+    /// Those that accept, each with the settings of its beginning.
+    accepting: Vec<JoinHandle<()>>,
     srt: Rc<[SrtPort]>,
+    tcp: Tcp,
     http: Rc<http::Server>,
+    live: Rc<RefCell<http_live::Settings>>,
+    admin: Rc<Admin>,
 }
 
 impl Listeners {
     pub(super) fn bind(gateway: &Gateway) -> io::Result<Self> {
         let config = &gateway.config;
         let srt = bind_srt(gateway)?;
-        let rtmp = listen("rtmp.listen", &config.rtmp.listen)?;
-        let http = listen("http.listen", &config.http.listen)?;
-        let rtmps = listen("rtmps.listen", &config.rtmps.listen)?;
-        let https = listen("https.listen", &config.https.listen)?;
+        let tcp = Tcp::bind(config, &Tcp::default())?;
         let input = |input: &config::UdpInput| {
             let socket = UdpSocket::bind(input.listen);
             let socket = socket.map_err(|error| unusable("udp", input.listen, &error))?;
@@ -80,7 +74,7 @@ impl Listeners {
         };
         let udp = config.udp.iter().map(input).collect::<io::Result<_>>()?;
         let webrtc = bind_webrtc(&config.webrtc)?;
-        Ok(Self { srt, rtmp, http, rtmps, https, udp, webrtc })
+        Ok(Self { srt, tcp, udp, webrtc })
     }
 
     /// Prints where to publish to and where to watch.
@@ -98,14 +92,14 @@ impl Listeners {
                 }
             }
         }
-        for (scheme, listeners) in [("rtmp", &self.rtmp), ("rtmps", &self.rtmps)] {
+        for (scheme, listeners) in [("rtmp", &self.tcp.rtmp), ("rtmps", &self.tcp.rtmps)] {
             for listener in listeners {
                 let at = reachable(listener.local_addr()?);
                 publish.push(format!("{scheme}://{at}/live/cam"));
                 watch.push(format!("{scheme}://{at}/live/cam"));
             }
         }
-        for (scheme, listeners) in [("http", &self.http), ("https", &self.https)] {
+        for (scheme, listeners) in [("http", &self.tcp.http), ("https", &self.tcp.https)] {
             for listener in listeners {
                 let at = reachable(listener.local_addr()?);
                 watch.push(format!("{scheme}://{at}/live/cam.flv   also .ts, .mp4 and .m3u8"));
@@ -130,15 +124,14 @@ impl Listeners {
     }
 
     fn addresses(&self, config: &Config) -> io::Result<Addresses> {
-        let local = |listeners: &[TcpListener]| {
-            listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()
-        };
+        let local =
+            |ports: &[Port]| ports.iter().map(Port::local_addr).collect::<io::Result<Vec<_>>>();
         Ok(Addresses {
             srt: self.srt.iter().flat_map(SrtPort::addresses).collect(),
-            rtmp: local(&self.rtmp)?,
-            http: local(&self.http)?,
-            rtmps: local(&self.rtmps)?,
-            https: local(&self.https)?,
+            rtmp: local(&self.tcp.rtmp)?,
+            http: local(&self.tcp.http)?,
+            rtmps: local(&self.tcp.rtmps)?,
+            https: local(&self.tcp.https)?,
             webrtc: self.webrtc.iter().map(|port| port.local_addr()).collect(),
             has_hls: config.hls.enabled,
         })
@@ -146,81 +139,76 @@ impl Listeners {
 
     /// Starts to accept everywhere.
     pub(super) fn serve(self, gateway: &Rc<Gateway>) -> io::Result<Serving> {
-        let config = &gateway.config;
-        let addresses = self.addresses(config)?;
-        let mut coroutines = Vec::new();
-        let srt: Rc<[SrtPort]> = self.srt.into();
-        for at in 0..srt.len() {
-            let (ports, gateway) = (Rc::clone(&srt), Rc::clone(gateway));
-            coroutines.push(start("srt accept", move || {
-                let Some(SrtPort { listener, settings, .. }) = ports.get(at) else { return Ok(()) };
-                srt::serve(listener, &gateway.clients, &gateway.registry, settings)
-            })?);
-        }
-        gateway.clients.events().set_elsewhere(handshake_refusals(&srt));
-        if !srt.is_empty() {
-            let (ports, kept) = (Rc::clone(&srt), Rc::clone(gateway));
-            coroutines.push(start("srt admission, streams", move || {
-                keep_admission(&ports, &kept, |seen| kept.registry.wait_changed(seen))
-            })?);
-            let (ports, kept) = (Rc::clone(&srt), Rc::clone(gateway));
-            coroutines.push(start("srt admission, connections", move || {
-                keep_admission(&ports, &kept, |seen| kept.clients.wait_changed(seen))
-            })?);
-            let (ports, kept) = (Rc::clone(&srt), Rc::clone(gateway));
-            coroutines.push(start("srt admission, rules", move || {
-                keep_admission(&ports, &kept, |seen| kept.gate.wait_changed(seen))
-            })?);
-        }
-        coroutines.extend(serve_rtmp(self.rtmp, self.rtmps, gateway)?);
+        let addresses = self.addresses(&gateway.config)?;
+        let mut lasting = Vec::new();
+        let live = Rc::new(RefCell::new(live_settings(gateway)));
         let hls = super::hls::new(gateway);
         if let Some(hls) = hls.clone() {
-            coroutines.push(start("hls streams", move || hls.watch())?);
+            lasting.push(start("hls streams", move || hls.watch())?);
         }
-        let mut router = routes(gateway, &addresses, hls);
+        let (mut router, admin) = routes(gateway, &addresses, &live, hls);
         if let Some(port) = self.webrtc {
             let settings = webrtc_settings(gateway);
             let served = Rc::clone(&port);
             webrtc::WebRtc::new(port, &gateway.registry, &gateway.clients, settings)?
                 .route(&mut router);
-            coroutines.push(start("webrtc port", move || served.serve())?);
+            lasting.push(start("webrtc port", move || served.serve())?);
         }
-        let http = Rc::new(
-            http::Server::new(router, http_settings(config))
-                .behind(config.http.trusted_proxies.clone()),
-        );
-        let plain = self.http.into_iter().map(|listener| (listener, Cover::Plain));
-        let acceptor = gateway.certificates.as_ref().map(|all| all.acceptor(tls::Protocol::Http));
-        let secure = self.https.into_iter().zip(acceptor.into_iter().cycle());
-        let secure = secure.map(|(listener, acceptor)| (listener, Cover::Tls(acceptor)));
-        for (listener, cover) in plain.chain(secure) {
-            let (gateway, http) = (Rc::clone(gateway), Rc::clone(&http));
-            let serve = move || serve_http(&listener, &cover, &gateway, &http);
-            coroutines.push(start("http accept", serve)?);
-        }
+        let http = Rc::new(http::Server::new(router, http_settings(&gateway.config)));
+        http.set_proxies(gateway.config.http.trusted_proxies.clone());
         for (socket, key) in self.udp {
             let gateway = Rc::clone(gateway);
-            coroutines.push(start("udp input", move || {
-                let silence = gateway.config.timeouts.publisher;
-                udp::serve(
-                    &socket,
-                    &gateway.clients,
-                    &gateway.registry,
-                    &gateway.gate,
-                    &key,
-                    silence,
-                )
+            lasting.push(start("udp input", move || {
+                let Gateway { clients, registry, gate, config, .. } = &*gateway;
+                udp::serve(&socket, clients, registry, gate, &key, config.timeouts.publisher)
             })?);
         }
-        Ok(Serving { coroutines, srt, http })
+        gateway.clients.events().set_elsewhere(handshake_refusals(&self.srt));
+        let (srt, tcp) = (self.srt.into(), self.tcp);
+        let mut serving = Serving { lasting, accepting: Vec::new(), srt, tcp, http, live, admin };
+        serving.accept(gateway)?;
+        Ok(serving)
     }
 }
 
 impl Serving {
+    /// Has connections from now on served by the configuration of `gateway`, on these sockets.
+    pub(super) fn renew(&mut self, gateway: &Rc<Gateway>, tcp: Tcp) -> io::Result<()> {
+        self.accepting.drain(..).for_each(|coroutine| coroutine.cancel());
+        let renewed = self.srt.iter().map(|port| SrtPort {
+            listener: Rc::clone(&port.listener),
+            settings: Rc::new(srt_settings(gateway, port.settings.naming.published.clone())),
+            is_dual: port.is_dual,
+        });
+        self.srt = renewed.collect();
+        self.tcp = tcp;
+        self.http.set_settings(http_settings(&gateway.config));
+        self.http.set_proxies(gateway.config.http.trusted_proxies.clone());
+        self.live.replace(live_settings(gateway));
+        self.admin.set_config(gateway.in_force.iter().map(shown).collect());
+        self.accept(gateway)
+    }
+
+    fn accept(&mut self, gateway: &Rc<Gateway>) -> io::Result<()> {
+        self.accepting.extend(serve_srt(&self.srt, gateway)?);
+        self.accepting.extend(self.tcp.serve(gateway, &self.http)?);
+        Ok(())
+    }
+
+    /// The TCP sockets.
+    pub(super) const fn tcp(&self) -> &Tcp {
+        &self.tcp
+    }
+
+    /// What an operator sees.
+    pub(super) const fn admin(&self) -> &Rc<Admin> {
+        &self.admin
+    }
+
     /// Takes no more connections; those that are there go on.
     pub(super) fn stop(&self) {
         self.http.drain();
-        self.coroutines.iter().for_each(JoinHandle::cancel);
+        self.lasting.iter().chain(&self.accepting).for_each(JoinHandle::cancel);
         self.srt.iter().for_each(|port| port.listener.close());
     }
 }
@@ -243,7 +231,7 @@ fn bind_srt(gateway: &Gateway) -> io::Result<Vec<SrtPort>> {
         let options = options.clone().ipv6_only(only_v6);
         let table = srt::admission(&gateway.registry, &gateway.clients, settings);
         let bound = Listener::bind_with(address, &options, table);
-        let listener = bound.map_err(|error| unusable(key, address, &error.into()))?;
+        let listener = Rc::new(bound.map_err(|error| unusable(key, address, &error.into()))?);
         Ok(SrtPort { listener, settings: Rc::clone(settings), is_dual })
     };
     let settings = Rc::new(srt_settings(gateway, None));
@@ -273,22 +261,13 @@ fn bind_webrtc(config: &config::WebRtc) -> io::Result<Option<Rc<webrtc::Port>>> 
     webrtc::Port::new(socket, config.candidates.clone()).map(Some)
 }
 
-fn listen(key: &str, addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
-    let listen = |&address: &SocketAddr| {
-        let options = ListenOptions::new().nodelay(true);
-        let options = if address.is_ipv6() { options.only_v6(true) } else { options };
-        options.listen(address).map_err(|error| unusable(key, address, &error))
-    };
-    addresses.iter().map(listen).collect()
-}
-
 /// Names the address that cannot be had, and the key that asked for it.
-fn unusable(key: &str, address: SocketAddr, error: &io::Error) -> io::Error {
+pub(super) fn unusable(key: &str, address: SocketAddr, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{key}: cannot listen on {address}: {error}"))
 }
 
 /// Starts a coroutine that serves until it is cancelled; that it ended otherwise is said.
-fn start(
+pub(super) fn start(
     name: &'static str,
     serve: impl FnOnce() -> io::Result<()> + 'static,
 ) -> io::Result<JoinHandle<()>> {
@@ -299,13 +278,13 @@ fn start(
 }
 
 /// What fetches who was refused in SRT's handshakes, on libsrt's threads, since it was called last.
-fn handshake_refusals(ports: &Rc<[SrtPort]>) -> impl Fn() -> Elsewhere + 'static {
-    let ports = Rc::downgrade(ports);
+fn handshake_refusals(ports: &[SrtPort]) -> impl Fn() -> Elsewhere + 'static {
+    let listeners: Vec<_> = ports.iter().map(|port| Rc::downgrade(&port.listener)).collect();
     let seen = RefCell::new(HashMap::<usize, u64>::new());
     move || {
         let mut elsewhere = Elsewhere::default();
-        let Some(ports) = ports.upgrade() else { return elsewhere };
-        for (at, SrtPort { listener, .. }) in ports.iter().enumerate() {
+        for (at, listener) in listeners.iter().enumerate() {
+            let Some(listener) = listener.upgrade() else { continue };
             let refusals = listener.refusals();
             let count: u64 = refusals.counts.values().sum();
             let before = seen.borrow_mut().insert(at, count).unwrap_or_default();
@@ -329,6 +308,33 @@ fn handshake_refusals(ports: &Rc<[SrtPort]>) -> impl Fn() -> Elsewhere + 'static
     }
 }
 
+/// Starts to accept for SRT.
+fn serve_srt(ports: &Rc<[SrtPort]>, gateway: &Rc<Gateway>) -> io::Result<Vec<JoinHandle<()>>> {
+    let mut coroutines = Vec::new();
+    for at in 0..ports.len() {
+        let (ports, gateway) = (Rc::clone(ports), Rc::clone(gateway));
+        coroutines.push(start("srt accept", move || {
+            let Some(SrtPort { listener, settings, .. }) = ports.get(at) else { return Ok(()) };
+            srt::serve(listener, &gateway.clients, &gateway.registry, settings)
+        })?);
+    }
+    if !ports.is_empty() {
+        let (kept, ports_kept) = (Rc::clone(gateway), Rc::clone(ports));
+        coroutines.push(start("srt admission, streams", move || {
+            keep_admission(&ports_kept, &kept, |seen| kept.registry.wait_changed(seen))
+        })?);
+        let (kept, ports_kept) = (Rc::clone(gateway), Rc::clone(ports));
+        coroutines.push(start("srt admission, connections", move || {
+            keep_admission(&ports_kept, &kept, |seen| kept.clients.wait_changed(seen))
+        })?);
+        let (kept, ports_kept) = (Rc::clone(gateway), Rc::clone(ports));
+        coroutines.push(start("srt admission, rules", move || {
+            keep_admission(&ports_kept, &kept, |seen| kept.gate.wait_changed(seen))
+        })?);
+    }
+    Ok(coroutines)
+}
+
 /// Puts a new table of who may connect in force whenever `changed` tells, given the number of the last change that it told of.
 fn keep_admission(
     ports: &[SrtPort],
@@ -345,73 +351,12 @@ fn keep_admission(
     }
 }
 
-/// Starts to accept for RTMP and RTMPS.
-fn serve_rtmp(
-    rtmp: Vec<TcpListener>,
-    rtmps: Vec<TcpListener>,
+fn routes(
     gateway: &Rc<Gateway>,
-) -> io::Result<Vec<JoinHandle<()>>> {
-    let settings = Rc::new(rtmp_settings(gateway));
-    let mut coroutines = Vec::new();
-    for listener in rtmp {
-        let (gateway, settings) = (Rc::clone(gateway), Rc::clone(&settings));
-        coroutines.push(start("rtmp accept", move || {
-            let Gateway { clients, registry, .. } = &*gateway;
-            rtmp::serve(&listener, clients, registry, &settings)
-        })?);
-    }
-    if let Some(certificates) = gateway.certificates.clone() {
-        let acceptor = certificates.acceptor(tls::Protocol::Unnamed);
-        for listener in rtmps {
-            let (gateway, settings) = (Rc::clone(gateway), Rc::clone(&settings));
-            let acceptor = acceptor.clone();
-            coroutines.push(start("rtmps accept", move || {
-                let Gateway { clients, registry, .. } = &*gateway;
-                let cover = move |socket| acceptor.accept(socket);
-                rtmp::serve_over("rtmps", &listener, cover, clients, registry, &settings)
-            })?);
-        }
-        coroutines.push(start("certificates", move || certificates.keep())?);
-    }
-    Ok(coroutines)
-}
-
-fn serve_http(
-    listener: &TcpListener,
-    cover: &Cover,
-    gateway: &Gateway,
-    server: &Rc<http::Server>,
-) -> io::Result<()> {
-    let (server, cover) = (Rc::clone(server), cover.clone());
-    let limit = gateway.config.timeouts.handshake;
-    let proxies = proxies(&gateway.config, gateway.config.http.proxy_protocol);
-    let protocol = if cover.is_secure() { "https" } else { "http" };
-    let accept = || listener.accept();
-    accept::serve(protocol, &gateway.clients, accept, move |socket, session| {
-        let mut socket: TcpStream = socket;
-        let local = socket.local_addr().unwrap_or_else(|_| session.client.peer());
-        let refusal = match &proxies {
-            Some(proxies) => proxy::identify(&mut socket, session, proxies)
-                .map_err(|error| Cause::TurnedAway(error.to_string()))?,
-            None => session.refusal,
-        };
-        let is_secure = cover.is_secure();
-        let peer = http::Peer { address: session.client.peer(), local, is_secure };
-        let before = session.client.sent.get();
-        let mut stream = rt::timeout(limit, || cover.put_over(socket)).map_err(Cause::Failed)?;
-        let ended = match refusal {
-            Some(refusal) => server.turn_away(&mut *stream, &refusal.to_string()),
-            None => server.serve(&mut *stream, &peer),
-        };
-        // What a player got is counted as it goes; what came before it is counted here.
-        session.client.received.set(ended.received);
-        session.client.sent.set(ended.sent.max(before).saturating_sub(session.credited()));
-        Err::<(), _>(ended.cause)
-    })
-}
-
-fn routes(gateway: &Rc<Gateway>, addresses: &Addresses, hls: Option<Hls>) -> http::Router {
-    let play = &gateway.config.play;
+    addresses: &Addresses,
+    live: &Rc<RefCell<http_live::Settings>>,
+    hls: Option<Hls>,
+) -> (http::Router, Rc<Admin>) {
     let mut router = http::Router::new();
     let log = Rc::clone(&gateway.log);
     let lost = move || log.lost();
@@ -421,20 +366,23 @@ fn routes(gateway: &Rc<Gateway>, addresses: &Addresses, hls: Option<Hls>) -> htt
     admin.set_hooks(gateway.hooks.clone());
     admin.set_config(gateway.in_force.iter().map(shown).collect());
     admin.route(&mut router);
-    let settings = http_live::Settings {
-        gate: gateway.gate.clone(),
-        start: start_of(play),
-        wait: play.wait,
-        stall: gateway.config.timeouts.player,
-    };
-    let live = http_live::handler(&gateway.registry, settings);
+    let live = http_live::handler(&gateway.registry, live);
     router.get(STREAMS, move |exchange| {
         let path = exchange.parameter("path").unwrap_or_default().to_owned();
         let answered = hls.as_ref().and_then(|hls| hls.answer(exchange, &path));
         answered.unwrap_or_else(|| live(exchange))
     });
     router.make_public(STREAMS);
-    router
+    (router, admin)
+}
+
+fn live_settings(gateway: &Gateway) -> http_live::Settings {
+    http_live::Settings {
+        gate: gateway.gate.clone(),
+        start: start_of(&gateway.config.play),
+        wait: gateway.config.play.wait,
+        stall: gateway.config.timeouts.player,
+    }
 }
 
 /// The paths of streams are all that are nothing else.
@@ -456,7 +404,7 @@ fn admin_settings(config: &Config) -> admin::Settings {
 
 /// A key as the API shows it.
 fn shown(value: &InForce) -> admin::Entry {
-    let InForce { key, value, origin } = value;
+    let InForce { key, value, origin, .. } = value;
     admin::Entry { key: key.path, value: value.clone(), origin: origin.to_string() }
 }
 
@@ -473,12 +421,12 @@ fn start_of(play: &config::Play) -> Start {
 }
 
 /// Who tells whose a connection is, where that `is_wanted`.
-fn proxies(config: &Config, is_wanted: bool) -> Option<Proxies> {
+pub(super) fn proxies(config: &Config, is_wanted: bool) -> Option<Proxies> {
     let networks = config.http.trusted_proxies.clone().into();
     is_wanted.then_some(Proxies { networks, limit: config.timeouts.handshake })
 }
 
-fn rtmp_settings(gateway: &Gateway) -> rtmp::Settings {
+pub(super) fn rtmp_settings(gateway: &Gateway) -> rtmp::Settings {
     let config = &gateway.config;
     rtmp::Settings {
         gate: gateway.gate.clone(),

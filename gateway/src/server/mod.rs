@@ -5,9 +5,12 @@ mod hls;
 mod hooks;
 mod limits;
 mod listeners;
+mod notify;
 mod overload;
+mod reload;
 mod secure;
 mod shutdown;
+mod tcp;
 
 use crate::{
     auth::Gate,
@@ -19,14 +22,17 @@ use crate::{
     tls::Certificates,
 };
 use listeners::Listeners;
+use notify::Notify;
+use reload::Running;
 use std::{io, process::ExitCode, rc::Rc};
 use thalweg_runtime::{self as rt, RunError, Runtime, signal::Signal};
 use tracing::{error, info};
 
-/// What everything in a running gateway shares.
-#[derive(Debug)]
+/// What everything in a running gateway shares. A change of the configuration makes another one, with the same streams
+/// and connections.
+#[derive(Clone, Debug)]
 struct Gateway {
-    config: Config,
+    config: Box<Config>,
     /// The same to be shown.
     in_force: Vec<InForce>,
     registry: Registry,
@@ -65,7 +71,9 @@ fn run_logged(loaded: Loaded, log: Rc<Log>) -> io::Result<()> {
     limits::raise();
     let grace = loaded.config.timeouts.shutdown;
     let runtime = Runtime::builder().name("thalweg").shutdown_grace(grace).build()?;
-    match runtime.block_on(move || serve(loaded, log)) {
+    // In a box: what begins a coroutine has to fit into a page of its stack.
+    let loaded = Box::new(loaded);
+    match runtime.block_on(move || serve(*loaded, log)) {
         Ok(result) => result,
         Err(error @ RunError::Deadlock(_)) => {
             error!(%error, "nothing can ever happen any more");
@@ -76,24 +84,11 @@ fn run_logged(loaded: Loaded, log: Rc<Log>) -> io::Result<()> {
 }
 
 fn serve(loaded: Loaded, log: Rc<Log>) -> io::Result<()> {
-    let Loaded { config, in_force } = loaded;
+    let (config, in_force) = (loaded.config.clone(), loaded.in_force.clone());
+    let (notify, signals) = (Notify::from_environment(), reload::listen()?);
     let _dumps = rt::install_dump_on(Signal::Quit)?;
-    let settings = Settings {
-        bounds: Bounds {
-            bytes: usize::try_from(config.hub.ring_bytes).unwrap_or(usize::MAX),
-            span: Span::from(config.hub.ring_time),
-        },
-        grace: config.publish.grace,
-        merge_window: config.play.merge_window,
-        streams_max: limits::most(config.limits.streams),
-        publishers_max: limits::most(config.limits.publishers),
-        publisher_rate_bps: config.limits.bitrate_per_publisher_bps,
-    };
-    let registry = Registry::new(settings);
-    let clients = Clients::limited(Limits {
-        connections: limits::most(config.limits.connections),
-        connections_per_ip: limits::most(config.limits.connections_per_ip),
-    });
+    let registry = Registry::new(hub_settings(&config));
+    let clients = Clients::limited(client_limits(&config));
     clients.set_proxies(config.http.trusted_proxies.clone());
     let certificates = secure::certificates(&config)?;
     let (gate, hooks) = (Gate::new(access::rules(&config.access)?), hooks::open(&config.hooks)?);
@@ -104,9 +99,32 @@ fn serve(loaded: Loaded, log: Rc<Log>) -> io::Result<()> {
     let listeners = Listeners::bind(&gateway)?;
     listeners.announce()?;
     let serving = listeners.serve(&gateway)?;
-    let _memory = limits::watch_memory(&gateway)?;
-    let _overload = overload::watch(&gateway)?;
-    let signal = shutdown::wait()?;
+    let mut running = Running::new(gateway, serving, loaded, notify.clone())?;
+    notify.ready();
+    let _watchdog = notify.start_watchdog()?;
+    let signal = running.until_told_to_end(&signals)?;
+    drop(signals);
     info!(%signal, "shutting down; once more to end at once");
-    shutdown::run(&gateway, &serving)
+    running.end()
+}
+
+fn hub_settings(config: &Config) -> Settings {
+    Settings {
+        bounds: Bounds {
+            bytes: usize::try_from(config.hub.ring_bytes).unwrap_or(usize::MAX),
+            span: Span::from(config.hub.ring_time),
+        },
+        grace: config.publish.grace,
+        merge_window: config.play.merge_window,
+        streams_max: limits::most(config.limits.streams),
+        publishers_max: limits::most(config.limits.publishers),
+        publisher_rate_bps: config.limits.bitrate_per_publisher_bps,
+    }
+}
+
+fn client_limits(config: &Config) -> Limits {
+    Limits {
+        connections: limits::most(config.limits.connections),
+        connections_per_ip: limits::most(config.limits.connections_per_ip),
+    }
 }

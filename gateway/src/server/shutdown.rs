@@ -12,11 +12,6 @@ use tracing::{info, warn};
 /// How often it is looked whether all connections have ended; only while the process ends.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Waits for the signal to end.
-pub(super) fn wait() -> io::Result<Signal> {
-    Signals::new([Signal::Interrupt, Signal::Terminate])?.recv()
-}
-
 /// Ends all that serves, and waits until the connections have ended, the time for that is over, or the signal comes
 /// a second time.
 pub(super) fn run(gateway: &Gateway, serving: &Serving) -> io::Result<()> {
