@@ -227,8 +227,9 @@ impl Task {
         T: 'static,
     {
         /// A function is put on the new stack from outside, where no guard can catch what does not
-        /// fit; what is larger than this goes there by way of the heap.
-        const SMALL: usize = 4096;
+        /// fit; what is larger than this goes there by way of the heap. corosensei panics at more than
+        /// 1024 bytes, those besides `f` included.
+        const SMALL: usize = 960;
         if size_of::<F>() > SMALL {
             let boxed = Box::new(f);
             // SAFETY: as for this call: `boxed` borrows what `f` does.

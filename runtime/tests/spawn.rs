@@ -436,3 +436,19 @@ fn join_errors_fit_into_the_boxes_that_errors_travel_in() {
         });
     assert!(joined.unwrap().unwrap_err().to_string().contains("in a box"));
 }
+
+/// A closure of a few kilobytes used to be a panic, since it was taken for one that fits where the stack begins.
+#[test]
+fn closures_of_any_size_are_spawned() {
+    fn holds<const LEN: usize>() -> usize {
+        let data = [1_u8; LEN];
+        rt::spawn(move || data.iter().map(|&byte| usize::from(byte)).sum()).join().unwrap()
+    }
+    in_order(|| {
+        assert_eq!(holds::<900>(), 900);
+        assert_eq!(holds::<960>(), 960);
+        assert_eq!(holds::<1000>(), 1000);
+        assert_eq!(holds::<2000>(), 2000);
+        assert_eq!(holds::<4096>(), 4096);
+    });
+}
