@@ -9,7 +9,8 @@ use std::{
 use thalweg_srt_io::RejectReason;
 use thalweg_tests::{
     api::{Answer, request},
-    gateway::{Gateway, run, start},
+    gateway::{Gateway, Running, run, start},
+    play::ask,
     rtmp::Conversation,
     srt::knock,
 };
@@ -180,6 +181,37 @@ fn http_is_told_by_status_and_how_to_do_better() {
 }
 
 #[test]
+fn what_a_link_allowed_ends_with_it_where_the_rule_says_so() {
+    let [_, signing, ..] = SECRETS;
+    let rule = |ends: bool| {
+        let play = format!(r#"{{ signed = "{signing}", end_at_expiry = {ends} }}"#);
+        format!(r#"access=[{{ streams = "live/cam", play = {play} }}]"#)
+    };
+    let gateways = [true, false].map(|ends| Gateway::start(&[&rule(ends), "play.wait_ms=20000"]));
+    let links = gateways.each_ref().map(|gateway| {
+        let path = format!("live/cam.flv?{}", signed("play:live/cam", 3));
+        ask(gateway, &path)
+    });
+    let encoders = gateways.each_ref().map(|gateway| {
+        let url = gateway.rtmp("live/cam");
+        let source = "-v error -re -f lavfi -i testsrc2=size=160x120:rate=25";
+        let coded = "-c:v libx264 -preset ultrafast -g 25 -f flv";
+        let fixed = source.split(' ').chain(coded.split(' '));
+        let arguments: Vec<&str> = fixed.chain([&*url]).collect();
+        start("ffmpeg", &arguments)
+    });
+    let [ending, lasting] = &gateways;
+    lasting.wait_for_frames("live/cam", 1);
+    ending.wait_for_log(&["is ended: what let it in has expired"]);
+    ending.wait_for_log(&["closed", "protocol=\"flv\""]);
+    let before = lasting.frames("live/cam");
+    lasting.wait_for_frames("live/cam", before + 25);
+    assert_eq!(lasting.clients("live/cam").len(), 2, "the player goes on");
+    encoders.into_iter().for_each(Running::kill);
+    drop(links);
+}
+
+#[test]
 fn only_trusted_proxies_are_believed_about_addresses() {
     let far = ["-H", "X-Forwarded-For: 192.0.2.7"];
     let none = Gateway::start(&[&rules(), "play.wait_ms=0"]);
@@ -209,7 +241,7 @@ fn the_proxy_protocol_tells_whose_a_connection_is() {
         "http.proxy_protocol=true",
         "rtmp.proxy_protocol=true",
     ]);
-    let ask = |header: &str| {
+    let status_of = |header: &str| {
         let mut stream = TcpStream::connect(gateway.http).expect("the gateway listens");
         let head = "GET /live/far.flv HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
         stream.write_all(format!("{header}{head}").as_bytes()).expect("the gateway reads");
@@ -218,9 +250,9 @@ fn the_proxy_protocol_tells_whose_a_connection_is() {
         let _read = stream.read_to_end(&mut bytes);
         (!bytes.is_empty()).then(|| Answer::of(&bytes).status)
     };
-    assert_eq!(ask("PROXY TCP4 192.0.2.7 127.0.0.1 5 80\r\n"), Some(404));
-    assert_eq!(ask("PROXY TCP4 198.51.100.1 127.0.0.1 5 80\r\n"), Some(403));
-    assert_eq!(ask(""), None, "without the header nobody is served");
+    assert_eq!(status_of("PROXY TCP4 192.0.2.7 127.0.0.1 5 80\r\n"), Some(404));
+    assert_eq!(status_of("PROXY TCP4 198.51.100.1 127.0.0.1 5 80\r\n"), Some(403));
+    assert_eq!(status_of(""), None, "without the header nobody is served");
     gateway.wait_for_log(&["there is no header of the PROXY protocol"]);
     let mut stream = TcpStream::connect(gateway.rtmp).expect("the gateway listens");
     let mut hello = b"PROXY TCP4 192.0.2.9 127.0.0.1 7 1935\r\n\x03".to_vec();

@@ -2,6 +2,7 @@
 
 use super::{
     events::{EventKind, Events},
+    leash::Leash,
     limits::{Limits, Refusal},
     subscriber::LagProbe,
 };
@@ -13,7 +14,7 @@ use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     rc::{Rc, Weak},
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 use thalweg_runtime::{self as rt, WaitError, sync::Cond};
 
@@ -52,6 +53,7 @@ pub struct Client {
     before: Cell<(u64, u64)>,
     lag: RefCell<Option<LagProbe>>,
     kick: RefCell<Option<Box<dyn Fn()>>>,
+    leash: RefCell<Option<Leash>>,
     detail: RefCell<Option<Box<dyn Fn() -> Figures>>>,
     table: Weak<Table>,
 }
@@ -110,6 +112,7 @@ impl Clients {
             before: Cell::new((0, 0)),
             lag: RefCell::new(None),
             kick: RefCell::new(None),
+            leash: RefCell::new(None),
             detail: RefCell::new(None),
             table: Rc::downgrade(&self.0),
         });
@@ -343,6 +346,13 @@ impl Client {
     /// How to end it.
     pub fn set_kick(&self, kick: impl Fn() + 'static) {
         *self.kick.borrow_mut() = Some(Box::new(kick));
+    }
+
+    /// Ends it at that time, which takes the place of an earlier one; never without.
+    pub fn end_at(&self, until: Option<SystemTime>) {
+        let own = || self.table.upgrade()?.clients.borrow().get(&self.id).cloned();
+        let leash = until.and_then(|until| Leash::new(own()?, until));
+        self.leash.replace(leash);
     }
 
     /// Ends it; `false` when it cannot be ended.

@@ -13,6 +13,7 @@ mod client;
 mod events;
 mod feed;
 mod formats;
+mod leash;
 mod limits;
 mod load;
 mod rate;

@@ -139,6 +139,7 @@ fn play<M: Format + Media>(
     let subscribed = source.subscribe::<M>(request.select, request.start);
     let subscriber = subscribed.map_err(|end| io::Error::other(end.to_string()))?;
     client.begin_play(Some(subscriber.lag()));
+    client.end_at(grant.until());
     info!(stream = %request.key, format = M::NAME, "plays");
     let head = Response::new(StatusCode::OK)
         .with(CONTENT_TYPE, M::media_type(request.select))

@@ -37,6 +37,7 @@ where
     wire.flush()?;
     // It counts as a player while it waits, so that the API shows who waits for what.
     wire.client.set_role(Role::Player(grant.key().clone()));
+    wire.client.end_at(grant.until());
     let source = match registry.wait_for(grant, rt::now() + settings.wait) {
         Ok(source) => source,
         Err(SubscribeError::Wait(error)) => return Err(RtmpEnd::Wait(error)),

@@ -35,6 +35,7 @@ where
         }
     };
     wire.client.set_role(Role::Publisher(grant.key().clone()));
+    wire.client.end_at(grant.until());
     info!(stream = %grant.key(), "publishes");
     wire.side.publish_started();
     wire.expect_much();

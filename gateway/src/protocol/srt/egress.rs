@@ -55,6 +55,7 @@ pub(super) fn play(
     let client = &session.client;
     // It counts as a player while it waits, so that the API shows who waits for what.
     client.set_role(Role::Player(grant.key().clone()));
+    client.end_at(grant.until());
     let source = match registry.wait_for(grant, rt::now() + settings.wait) {
         Ok(source) => source,
         Err(SubscribeError::Wait(error)) => return Err(SrtEnd::Wait(error)),

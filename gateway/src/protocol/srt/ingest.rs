@@ -37,6 +37,7 @@ pub(super) fn publish(
         .map_err(|error| SrtEnd::Refused(error.to_string()))?;
     let client = &session.client;
     client.set_role(Role::Publisher(grant.key().clone()));
+    client.end_at(grant.until());
     let seen = Rc::clone(socket);
     client.set_detail(move || seen.stats().map(|stats| figures(&stats)).unwrap_or_default());
     info!(stream = %grant.key(), "publishes");

@@ -206,6 +206,7 @@ fn let_in(
             let ask = http_access::ask(exchange, Action::Play, key, "webrtc", &client)?;
             let grant = settings.gate.play(&ask)?;
             client.set_role(Role::Player(key.clone()));
+            client.end_at(grant.until());
             let source = webrtc.registry.wait_for(&grant, rt::now() + settings.wait)?;
             let share = webrtc.stages.open(&source).map_err(|error| Refusal::failed(&error))?;
             let is_refused = share.stage.verdict() == Verdict::ReferenceB
@@ -294,6 +295,7 @@ impl Begun<'_> {
         let stream = grant.key();
         info!(%stream, tracks = ?publishing.tracks.iter().map(|it| it.codec).collect::<Vec<_>>(), "publishes");
         self.client.set_role(Role::Publisher(stream.clone()));
+        self.client.end_at(grant.until());
         let mailbox = self.webrtc.port.enter(&publishing.credentials.ufrag);
         let entered = self.enter(Purpose::Publish, stream);
         let (client, limits, silence) = (self.client, self.limits(), settings.publisher_silence);
