@@ -6,6 +6,7 @@ pub mod gateway;
 pub mod hook_server;
 pub mod media;
 pub mod play;
+pub mod playlist;
 pub mod rtmp;
 pub mod srt;
 pub mod tidy;

@@ -351,6 +351,14 @@ pub const KEYS: &[Key] = &[
         doc: "After how many segments another key is made.",
     },
     Key {
+        path: "hls.directory",
+        kind: Kind::Path,
+        default: r#""""#,
+        doc: "A folder in which segments and playlists are written too, as `live/cam.m3u8` and `live/cam/…`, for \
+              another server of files. Streams are segmented also while nobody watches then. Files whose names begin with \
+              `hls-` are deleted there when they leave the playlist. Empty for none.",
+    },
+    Key {
         path: "play.merge_window_ms",
         kind: integer(0..=10_000, "ms"),
         default: "0",

@@ -239,6 +239,8 @@ pub struct Hls {
     pub encrypt: bool,
     /// How many segments have the same key.
     pub key_segments: u64,
+    /// Where copies are written, if anywhere.
+    pub directory: Option<PathBuf>,
 }
 
 /// What segments of HLS are made of.

@@ -22,11 +22,12 @@ pub(super) fn new(gateway: &Gateway) -> Option<Hls> {
         part: hls.part,
         segments_kept: hls.segments_kept,
         stream_bytes: usize::try_from(hls.stream_bytes).unwrap_or(usize::MAX),
-        is_always: hls.always,
+        is_always: hls.always || hls.directory.is_some(),
         idle: hls.idle,
         wait: gateway.config.play.wait,
         has_sessions: hls.sessions,
         key_segments: hls.encrypt.then_some(hls.key_segments),
+        directory: hls.directory.clone(),
         on_segment: Some(super::hooks::on_segment(&gateway.hooks)),
     };
     hls.enabled.then(|| Hls::new(settings))

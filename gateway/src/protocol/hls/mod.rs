@@ -22,6 +22,7 @@
 
 mod crypt;
 mod cut;
+mod disk;
 mod lane;
 mod name;
 mod playlist;
@@ -68,6 +69,8 @@ pub struct Settings {
     pub has_sessions: bool,
     /// After how many segments another key is made; `None` when nothing is encrypted.
     pub key_segments: Option<u64>,
+    /// Where copies are written, if anywhere.
+    pub directory: Option<PathBuf>,
     /// Told of each segment of the first playlist of a stream when it is whole. Must not suspend.
     pub on_segment: Option<Rc<OnSegment>>,
 }

@@ -7,7 +7,7 @@ use super::{
     lane::{Container, Lane, Part, Segment},
     name::{self, put},
 };
-use crate::media::{MediaKind, Span};
+use crate::media::{Codec, MediaKind, Span};
 use std::rc::Rc;
 
 /// What a media playlist needs besides its lane.
@@ -21,6 +21,8 @@ pub(super) struct Media<'a> {
     pub(super) has_ended: bool,
     /// Leave out what the client must know already (§6.2.5.1).
     pub(super) is_delta: bool,
+    /// For a file: there are no parts, and nobody waits for anything.
+    pub(super) is_file: bool,
 }
 
 /// So many target durations before its end a playlist can be cut for a client that has the rest (§4.4.3.8: at least six).
@@ -43,7 +45,7 @@ impl Media<'_> {
         let mut last: Option<&Segment> = None;
         let mut until_end = end;
         let open =
-            lane.open().filter(|open| lane.part_target().is_some() && !open.parts.is_empty());
+            lane.open().filter(|open| self.part_target().is_some() && !open.parts.is_empty());
         for (at, segment) in lane.listed().chain(open).enumerate() {
             until_end = until_end - segment.duration;
             if at >= skipped {
@@ -55,10 +57,15 @@ impl Media<'_> {
         out
     }
 
+    /// How long parts are at most; `None` where none are named.
+    fn part_target(&self) -> Option<Span> {
+        self.lane.part_target().filter(|_| !self.is_file)
+    }
+
     fn put_head(&self, skipped: usize, out: &mut String) {
         let lane = self.lane;
         let target = lane.rules().target;
-        let parts = lane.part_target();
+        let parts = self.part_target();
         // §8: EXT-X-SKIP needs version 9, EXT-X-MAP in a playlist of media segments 6.
         let version = if parts.is_some() { 9 } else { 6 };
         put(out, format_args!("#EXTM3U\n#EXT-X-VERSION:{version}\n"));
@@ -78,7 +85,7 @@ impl Media<'_> {
                 ),
             );
             put(out, format_args!("#EXT-X-PART-INF:PART-TARGET={}\n", seconds(part)));
-        } else {
+        } else if !self.is_file {
             out.push_str("#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES\n");
         }
         put(out, format_args!("#EXT-X-MEDIA-SEQUENCE:{}\n", lane.first_msn()));
@@ -122,7 +129,7 @@ impl Media<'_> {
         }
         put(out, format_args!("#EXT-X-PROGRAM-DATE-TIME:{}\n", date_time(segment.program_ms)));
         let recent = Span::from_ticks(lane.rules().target.ticks() * PART_TARGETS);
-        if lane.part_target().is_some() && until_end < recent {
+        if self.part_target().is_some() && until_end < recent {
             for (at, part) in segment.parts.iter().enumerate() {
                 self.put_part(segment.msn, at, part, out);
             }
@@ -150,7 +157,7 @@ impl Media<'_> {
             out.push_str("#EXT-X-ENDLIST\n");
             return;
         }
-        if lane.part_target().is_none() {
+        if self.part_target().is_none() {
             return;
         }
         let next = lane.open().map_or(0, |open| open.parts.len());
@@ -177,7 +184,7 @@ impl Media<'_> {
     /// How many segments a client may be spared: those that end before the skip boundary (§4.4.3.8). None in a
     /// playlist that has ended, or that names no parts.
     fn skippable(&self) -> usize {
-        if self.has_ended || self.lane.part_target().is_none() {
+        if self.has_ended || self.part_target().is_none() {
             return 0;
         }
         let boundary = Span::from_ticks(self.lane.rules().target.ticks() * SKIP_TARGETS);
@@ -261,8 +268,13 @@ fn put_sound(at: usize, lane: &Lane, uri: &str, out: &mut String) {
 /// The codecs of all lanes, each once.
 fn codecs(lanes: &[Lane]) -> String {
     let mut names: Vec<String> = Vec::new();
+    let is_ts = lanes.first().is_some_and(|main| main.container == Container::Ts);
     for track in lanes.iter().flat_map(|lane| lane.init.tracks()) {
-        let name = track.config.codec_string();
+        let name = match track.config.codec() {
+            // Apple's name for what is no MPEG-4 there.
+            Codec::Mp3 if is_ts => "mp4a.40.34".to_owned(),
+            _ => track.config.codec_string(),
+        };
         if !names.contains(&name) {
             names.push(name);
         }

@@ -1,7 +1,10 @@
 //! The coroutine that segments a stream, and the table of streams.
 
 use super::{
-    SegmentDone, Settings, name,
+    SegmentDone, Settings,
+    disk::{Copy, Disk},
+    lane::Container,
+    name, playlist,
     stream::{Resumed, Stream},
     viewer::Viewers,
 };
@@ -18,7 +21,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 use thalweg_runtime as rt;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 /// All streams as HLS has them. Clones are the same.
 #[derive(Clone)]
@@ -111,11 +114,12 @@ impl Hls {
     /// The life of a stream.
     fn run(&self, stream: &Rc<Stream>, mut reader: UnitReader) {
         info!(stream = %stream.key, "segmenting begins");
-        let over = self.segment(stream, &mut reader);
+        let disk = self.disk(&stream.key);
+        let over = self.segment(stream, &mut reader, disk.as_ref());
         drop(reader);
         if matches!(over, Over::Ended) {
             stream.state.borrow_mut().end();
-            self.tell_finished(stream);
+            self.tell_finished(stream, disk.as_ref());
             stream.changed.broadcast();
             // Players read to the end.
             let listed = u32::try_from(self.0.settings.segments_kept).unwrap_or(u32::MAX);
@@ -132,7 +136,7 @@ impl Hls {
         }
     }
 
-    fn segment(&self, stream: &Stream, reader: &mut UnitReader) -> Over {
+    fn segment(&self, stream: &Stream, reader: &mut UnitReader, disk: Option<&Disk>) -> Over {
         let mut batch = Vec::new();
         loop {
             let has_skipped = match reader.recv(&mut batch) {
@@ -142,7 +146,7 @@ impl Hls {
             };
             stream.state.borrow_mut().tracks(&reader.tracks());
             if take(stream, reader, &batch, has_skipped) {
-                self.tell_finished(stream);
+                self.tell_finished(stream, disk);
                 stream.changed.broadcast();
             }
             let idle = rt::now().saturating_duration_since(stream.asked.get());
@@ -156,17 +160,57 @@ impl Hls {
         }
     }
 
-    /// Tells of the segments of the main lane that have become whole.
-    fn tell_finished(&self, stream: &Stream) {
+    /// Tells of the segments that have become whole: the disk of all, and others of those of the main lane.
+    fn tell_finished(&self, stream: &Stream, disk: Option<&Disk>) {
         let finished = stream.state.borrow_mut().take_finished();
         for (at, msn) in finished {
             let Some(done) = done(stream, at, msn) else { continue };
             debug!(stream = %stream.key, msn, duration = ?done.duration, "segment");
-            if let Some(tell) = self.0.settings.on_segment.as_ref().filter(|_| at == 0) {
+            let told = self.settings().on_segment.as_ref().filter(|_| at == 0);
+            if let Some(disk) = disk {
+                let copy = copy(stream, at, msn, told.map(|_| done));
+                if copy.is_some_and(|copy| !disk.put(copy)) {
+                    warn!(stream = %stream.key, msn, "hls.directory: the disk is too slow, a segment is left out");
+                }
+            } else if let Some(tell) = told {
                 tell(&done);
             }
         }
     }
+
+    fn disk(&self, key: &StreamKey) -> Option<Disk> {
+        let settings = self.settings();
+        let directory = settings.directory.as_ref()?;
+        // As in memory, for players that have an older playlist; with keys and init segments.
+        let kept = settings.segments_kept * 4 + 4;
+        let disk = Disk::start(directory, key, kept, settings.on_segment.clone());
+        let told = |error: &_| warn!(stream = %key, %error, "hls.directory: nothing is written");
+        disk.inspect_err(told).ok()
+    }
+}
+
+/// A segment as files.
+fn copy(stream: &Stream, at: usize, msn: u64, done: Option<SegmentDone>) -> Option<Copy> {
+    let state = stream.state.borrow();
+    let lane = state.lanes.get(at)?;
+    let segment = lane.segment(msn)?;
+    let (epoch, name) = (&stream.epoch, &lane.name);
+    let mut files = Vec::new();
+    if let Some(init) = segment.init.as_ref().filter(|_| lane.container == Container::Fmp4) {
+        files.push((format!("hls-{epoch}-{name}-init{}.mp4", init.version()), init.bytes()));
+    }
+    if let Some(key) = &segment.key {
+        files.push((format!("hls-{epoch}-key{}.key", key.number), key.bytes()));
+    }
+    let file = name::segment(epoch, name, msn, lane.container);
+    files.push((file, segment.body.clone()));
+    let folder = name::escape(stream.key.name());
+    Some(Copy {
+        files,
+        playlist: (name::media(name), state.file_playlist(epoch, at)?),
+        multivariant: playlist::multivariant(&state.lanes, &folder, "").into(),
+        done,
+    })
 }
 
 /// Whether there is more for players.

@@ -242,10 +242,20 @@ impl State {
             return Some((known.text.clone(), version));
         }
         let (others, has_ended) = (&self.lanes[..], self.has_ended);
-        let text = playlist::Media { epoch, lane, others, has_ended, is_delta }.write();
+        let is_file = false;
+        let text = playlist::Media { epoch, lane, others, has_ended, is_delta, is_file }.write();
         let text = Bytes::from(text);
         self.rendered.push(Rendered { lane: at, is_delta, version, text: text.clone() });
         Some((text, version))
+    }
+
+    /// The text of a media playlist for a file.
+    pub(super) fn file_playlist(&self, epoch: &str, at: usize) -> Option<Bytes> {
+        let lane = self.lanes.get(at)?;
+        let (others, has_ended) = (&self.lanes[..], self.has_ended);
+        let (is_delta, is_file) = (false, true);
+        let text = playlist::Media { epoch, lane, others, has_ended, is_delta, is_file }.write();
+        Some(Bytes::from(text))
     }
 
     fn container(&self) -> Option<Container> {

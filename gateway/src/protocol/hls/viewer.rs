@@ -206,3 +206,65 @@ impl fmt::Debug for Viewers {
         write!(f, "{} viewers", self.0.viewers.borrow().len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{Action, Ask, Gate};
+
+    const TARGET: Duration = Duration::from_secs(2);
+
+    fn enter(viewers: &Viewers, name: &str, key: &StreamKey) -> Rc<Viewer> {
+        let peer = "192.0.2.1:5".parse().unwrap();
+        let grant = Gate::open().play(&Ask::new(Action::Play, key, "hls", peer)).unwrap();
+        viewers.enter(name.to_owned(), peer, grant)
+    }
+
+    #[test]
+    fn a_viewer_is_a_client_until_it_is_not_seen_any_more() {
+        let runtime = rt::Runtime::builder().clock(rt::ClockKind::Virtual).build().unwrap();
+        runtime
+            .block_on(|| {
+                let (clients, key) = (Clients::default(), "live/cam".parse().unwrap());
+                let viewers = Viewers::new(clients.clone(), TARGET);
+                enter(&viewers, "a", &key);
+                for _ in 0..5 {
+                    rt::sleep(LEAST / 2).unwrap();
+                    assert!(viewers.find("a", &key).is_some());
+                }
+                assert_eq!(clients.count(), 1);
+                rt::sleep(LEAST * 2).unwrap();
+                assert!(viewers.find("a", &key).is_none());
+                assert_eq!(clients.count(), 0);
+                // Whoever comes later is looked after too.
+                enter(&viewers, "b", &key);
+                rt::sleep(LEAST * 2).unwrap();
+                assert_eq!(clients.count(), 0);
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn who_was_kicked_is_known_as_such_and_no_client_any_more() {
+        rt::run(|| {
+            let (clients, key) = (Clients::default(), "live/cam".parse().unwrap());
+            let viewers = Viewers::new(clients.clone(), TARGET);
+            let viewer = enter(&viewers, "a", &key);
+            viewer.add_sent(7);
+            assert!(clients.list().iter().all(|client| client.sent.get() == 7 && client.kick()));
+            assert_eq!((clients.count(), clients.sent()), (0, 7));
+            assert!(viewers.find("a", &key).unwrap().is_kicked());
+            let other = "live/other".parse().unwrap();
+            assert!(viewers.find("a", &other).is_none(), "a name is good for one stream");
+        });
+    }
+
+    #[test]
+    fn names_are_random_and_nothing_else_is_taken_for_one() {
+        let name = Viewers::new_name();
+        assert!(Viewers::is_name(&name) && name != Viewers::new_name());
+        for wrong in ["", "1", "../../etc/passwd", &"g".repeat(NAME_LEN)] {
+            assert!(!Viewers::is_name(wrong));
+        }
+    }
+}

@@ -53,6 +53,7 @@ fn settings() -> Settings {
         wait: Duration::ZERO,
         has_sessions: true,
         key_segments: None,
+        directory: None,
         on_segment: None,
     }
 }
