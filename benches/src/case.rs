@@ -36,10 +36,12 @@ pub(crate) enum Case {
     Idle,
     Viewers,
     Source,
+    HlsBlocked,
+    Hls,
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::Yield,
         Self::Cond,
         Self::CondDeadline,
@@ -70,6 +72,8 @@ impl Case {
         Self::Idle,
         Self::Viewers,
         Self::Source,
+        Self::HlsBlocked,
+        Self::Hls,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -104,6 +108,8 @@ impl Case {
             Self::Idle => "idle",
             Self::Viewers => "viewers",
             Self::Source => "source",
+            Self::HlsBlocked => "hls blocked",
+            Self::Hls => "hls",
         }
     }
 
@@ -126,6 +132,7 @@ impl Case {
             | Self::DelaySrtFmp4
             | Self::DelayRtmpFlv
             | Self::Idle
+            | Self::HlsBlocked
             | Self::Source => &[1],
             Self::Flv0
             | Self::Flv100
@@ -134,7 +141,7 @@ impl Case {
             | Self::Rtmp100
             | Self::Rtmp350 => &[1, 100, 1_000],
             Self::Publish => &[20, 50],
-            Self::Viewers => &[1_000],
+            Self::Viewers | Self::Hls => &[1_000],
         }
     }
 
@@ -142,7 +149,10 @@ impl Case {
     /// docs/benchmarks.md says why where it does not.
     pub(crate) fn applies_to(self, contender: ContenderName, n: usize) -> bool {
         match contender {
-            ContenderName::Thalweg | ContenderName::Tokio | ContenderName::Loop => true,
+            ContenderName::Thalweg
+            | ContenderName::Tokio
+            | ContenderName::Loop
+            | ContenderName::Nginx => true,
             ContenderName::StateThreads => n <= 100_000,
             ContenderName::Corosensei => matches!(self, Self::Yield | Self::Spawn),
             ContenderName::Epoll => matches!(self, Self::Echo | Self::EchoIdle),
@@ -170,10 +180,11 @@ pub(crate) enum ContenderName {
     Poll,
     Libsrt,
     Loop,
+    Nginx,
 }
 
 impl ContenderName {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Thalweg,
         Self::Tokio,
         Self::StateThreads,
@@ -183,6 +194,7 @@ impl ContenderName {
         Self::Poll,
         Self::Libsrt,
         Self::Loop,
+        Self::Nginx,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -196,6 +208,7 @@ impl ContenderName {
             Self::Poll => "poll",
             Self::Libsrt => "libsrt",
             Self::Loop => "loop",
+            Self::Nginx => "nginx",
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::ANY_CORE;
 use super::clip::{self, Clip};
+use super::hls::{RamDisk, start_nginx};
 use super::server::{Gateway, Process, port_of};
 use crate::case::{Case, ContenderName};
 use crate::harness::STARVED;
@@ -40,6 +41,8 @@ pub(crate) fn measure(case: Case, contender: ContenderName, plan: Plan) -> Measu
         Case::Idle => idle(plan),
         Case::Viewers => viewers(plan),
         Case::Source => source(plan),
+        Case::HlsBlocked => hls_blocked(plan),
+        Case::Hls => hls_viewers(contender, plan),
         _ => Err(format!("{case} is of another suite").into()),
     }
 }
@@ -165,6 +168,51 @@ fn play_many(contender: ContenderName, plan: Plan) -> Measured {
     let mut sink = start_sink("srt", gateway.port("srt")?, plan.n, 1, ANY_CORE)?;
     thread::sleep(WARM_UP.min(plan.rep));
     Ok(measure_viewers(&gateway.process, &mut sink, plan)?.lines(base, plan))
+}
+
+/// From the arrival of a part's last picture to the answer that waited for it.
+fn hls_blocked(plan: Plan) -> Measured {
+    let set = ["hls.part_ms=200", "hls.target_s=2", "hls.sessions=false"];
+    let gateway = Gateway::start(None, &set)?;
+    let ports = [gateway.port("rtmp")?, gateway.port("http")?].map(|port| port.to_string());
+    let first = WARM_UP_OF_DELAY.min(plan.rep * 3);
+    let times = [first, first + plan.rep].map(|time| time.as_millis().to_string());
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["gateway-blocked", &ports[0], &ports[1], &times[0], &times[1]]);
+    let mut lines = Vec::new();
+    let (process, ()) = Process::start(command, |line| {
+        lines.push(line.trim_end().to_owned());
+        Some(())
+    })?;
+    lines.extend(process.finish()?);
+    Ok(lines)
+}
+
+/// Plain HLS to many, of segments in memory or, from nginx, of the same segments on a RAM disk.
+fn hls_viewers(contender: ContenderName, plan: Plan) -> Measured {
+    let disk = RamDisk::new()?;
+    let directory = format!("hls.directory={}", disk.path().display());
+    let plain = ["hls.part_ms=0", "hls.target_s=2", "hls.sessions=false", WITHOUT_SRT];
+    let gateway = if contender == ContenderName::Nginx {
+        Gateway::start(None, &[&plain[..], &[&directory]].concat())?
+    } else {
+        Gateway::start(Some(SERVER_CORE), &[&plain[..], &["hls.always=true"]].concat())?
+    };
+    let _encoder = start_encoders("rtmp", &gateway, 1)?;
+    let nginx;
+    let (server, port) = if contender == ContenderName::Nginx {
+        disk.wait_for_segments(2)?;
+        nginx = start_nginx(&disk, SERVER_CORE)?;
+        (&nginx.0, nginx.1)
+    } else {
+        thread::sleep(WARM_UP_OF_DELAY);
+        (&gateway.process, gateway.port("http")?)
+    };
+    // What segmenting takes is no viewer's.
+    let base = cpu_over(server, plan.rep)?;
+    let args = ["gateway-hls-sink", &port.to_string(), &plan.n.to_string(), SINK_CORE];
+    let (mut sink, _port) = Process::start_self(&args)?;
+    Ok(measure_viewers(server, &mut sink, plan)?.lines(base, plan))
 }
 
 /// Nobody is there.

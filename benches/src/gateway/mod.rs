@@ -8,6 +8,7 @@ mod cases;
 mod clip;
 mod delay;
 mod ends;
+mod hls;
 mod publish;
 mod rtmp;
 mod server;
@@ -30,6 +31,8 @@ pub(crate) fn child(name: &str, args: &[String]) -> Result<(), Box<dyn Error>> {
         "gateway-publish" => publish::run(args),
         "gateway-sink" => sink::run(args),
         "gateway-delay" => delay::run(args),
+        "gateway-blocked" => hls::run_blocked(args),
+        "gateway-hls-sink" => hls::run_sink(args),
         _ => Err(format!("no child is called {name:?}").into()),
     }
 }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::Suite;
-use crate::case::ContenderName::{Loop, Thalweg, Thread};
+use crate::case::ContenderName::{Loop, Nginx, Thalweg, Thread};
 use crate::case::{Case, ContenderName};
 use crate::gateway;
 use crate::harness::Run;
@@ -33,8 +33,10 @@ pub(crate) const GATEWAY: Suite = Suite {
         Case::Idle,
         Case::Viewers,
         Case::Source,
+        Case::HlsBlocked,
+        Case::Hls,
     ],
-    contenders: &[Thalweg, Loop, Thread],
+    contenders: &[Thalweg, Loop, Thread, Nginx],
     rounds: 3,
     prepare: gateway::prepare,
     plan,
@@ -52,6 +54,7 @@ fn plan(case: Case, contender: ContenderName, n: usize, run: Run) -> Option<Plan
     );
     let floor = match case {
         Case::Publish | Case::Play => Thread,
+        Case::Hls => Nginx,
         _ if is_fan_out => Loop,
         _ => Thalweg,
     };
@@ -66,10 +69,13 @@ fn plan(case: Case, contender: ContenderName, n: usize, run: Run) -> Option<Plan
         | Case::DelaySrtSrt
         | Case::DelaySrtTs
         | Case::DelaySrtFmp4
-        | Case::DelayRtmpFlv => (15_000, 1_000),
+        | Case::DelayRtmpFlv
+        | Case::HlsBlocked => (15_000, 1_000),
         Case::Idle => (5_000, 2_000),
         Case::Viewers => (25_000, 1_000),
         Case::Source => (10_000, 1_000),
+        // So that all have several segments.
+        Case::Hls => (10_000, 2_000),
         Case::Publish => (4_000, 1_000),
         // One viewer is little beside what the gateway does anyway.
         _ if is_fan_out && n == 1 => (8_000, 500),
@@ -116,4 +122,7 @@ const TARGETS: &[Target] = &[
     target(Case::Viewers, 1_000, KIB_RSS, Absolute, 32.0),
     // "Bounded by its ring": full, it does not grow but for the allocator's rounding.
     target(Case::Source, 1, MB_GROWN, Absolute, 1.0),
+    // From the issue "HLS and LL-HLS, recording, and the page".
+    target(Case::HlsBlocked, 1, LATE_P99, Absolute, 5_000.0),
+    target(Case::Hls, 1_000, US_CPU, Peer(Nginx), 1.3),
 ];
