@@ -1,14 +1,17 @@
 //! The hub as publishers and players see it, on the virtual clock and with a format that shows what it was given.
 
 use super::{
-    Batch, Bounds, PlayEnd, PublishError, Publisher, Registry, Settings, Start, Subscriber,
+    Batch, Bounds, Level, PlayEnd, PublishError, Publisher, Registry, Settings, Start, Subscriber,
     feed::Format,
 };
 use crate::{
     auth::{Action, Ask, Gate, PlayGrant, PublishGrant},
     container::{Chunk, LeftOut, Mux, Select, Sink, ts::TsMux},
     key::StreamKey,
-    media::{AccessUnit, Codec, CodecConfig, Span, Timestamp, Track, TrackId, Tracks, opus, vpx},
+    media::{
+        AccessUnit, Codec, CodecConfig, Span, Timestamp, Track, TrackId, Tracks, h264, hex, opus,
+        vpx,
+    },
 };
 use bytes::Bytes;
 use std::{rc::Rc, time::Duration};
@@ -215,6 +218,37 @@ fn what_several_readers_take_alike_is_joined_once_and_others_go_on_alone() {
         let newest = take(&mut lone).expect("another will come here");
         assert_eq!(take(&mut others[1]), None, "it takes more than the newest");
         assert_eq!(take(&mut others[0]), Some(newest));
+    });
+}
+
+#[test]
+fn pictures_that_no_other_needs_are_left_out_while_there_is_too_much_load() {
+    simulate(|registry| {
+        let (sps, pps) =
+            (hex("6764001facd9405005bb016a02020280000003008000001e078c18cb"), hex("68ebecb22c"));
+        let config = h264::Config::from_parameter_sets([&*sps, &*pps]).unwrap();
+        let config = Rc::new(CodecConfig::H264(config));
+        let mut publisher = publish(&registry);
+        let mut n = 0;
+        let mut push = |slice: u8| {
+            let payload = Bytes::from(vec![0, 0, 0, 2, slice, 0x9a]);
+            let config = Rc::clone(&config);
+            publisher.unit(AccessUnit { config, payload, ..picture(n * 40, slice == 0x65) });
+            n += 1;
+        };
+        push(0x65);
+        let mut reader = subscribe(&registry, Start::Gop);
+        recv(&mut reader);
+        let mut got = |level| {
+            registry.set_load(level);
+            // One that others need, and one that none does.
+            [0x41, 0x01].into_iter().for_each(&mut push);
+            recv(&mut reader).len()
+        };
+        assert_eq!(got(Level::RefuseViewers), 2);
+        assert_eq!(got(Level::DropPictures), 1);
+        assert_eq!(got(Level::Normal), 2);
+        assert_eq!(registry.load().dropped(), 1);
     });
 }
 

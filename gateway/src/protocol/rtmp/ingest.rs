@@ -31,6 +31,7 @@ where
                 PublishError::Closing => Status::Shutdown,
                 _ => Status::PublishDenied,
             };
+            wire.client.note_refusal(Some(grant.key()), &error, None);
             return Err(wire.refuse(status, &error.to_string()));
         }
     };
