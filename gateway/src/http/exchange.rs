@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
+use std::ops::Range;
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONNECTION, CONTENT_LENGTH, DATE,
@@ -140,6 +141,38 @@ impl<'s> Exchange<'_, 's> {
         self.conn.send(&[&bytes])?;
         let after = if self.may_keep_alive { State::Done } else { State::Last };
         Ok(Chunked { conn: self.conn, state: &mut self.state, after, is_chunked, is_silent })
+    }
+
+    /// Answers with a body of `len` bytes, of which the caller brings those that are wanted: [`Counted::wanted`]. `head`
+    /// has none. Entity tags and ranges are seen to.
+    ///
+    /// # Suspends
+    ///
+    /// Until the head is written.
+    ///
+    /// # Errors
+    ///
+    /// What writing reports.
+    ///
+    /// # Panics
+    ///
+    /// When there is an answer already.
+    pub fn respond_counted(&mut self, head: Response, len: u64) -> io::Result<Counted<'_, 's>> {
+        let (head, mut wanted) = head.answering_with(&self.request, len);
+        let bytes = self.begin(
+            head.status,
+            head.headers,
+            Framing::Length(wanted.end.saturating_sub(wanted.start)),
+        );
+        self.conn.send(&[&bytes])?;
+        if self.has_no_body(head.status) {
+            wanted = 0..0;
+        }
+        let after = if self.may_keep_alive { State::Done } else { State::Last };
+        if wanted.is_empty() {
+            self.state = after;
+        }
+        Ok(Counted { conn: self.conn, state: &mut self.state, after, wanted })
     }
 
     /// Answers with `head`, after which the connection belongs to the handler. For streams without end: each write is a
@@ -293,6 +326,42 @@ impl Write for Chunked<'_, '_> {
     }
 }
 
+/// A body whose size was said before. One that is not written whole ends the connection.
+pub struct Counted<'a, 's> {
+    conn: &'a mut Conn<'s>,
+    state: &'a mut State,
+    after: State,
+    wanted: Range<u64>,
+}
+
+impl Counted<'_, '_> {
+    /// Which bytes are still wanted; none when only the head is.
+    #[must_use]
+    pub fn wanted(&self) -> Range<u64> {
+        self.wanted.clone()
+    }
+
+    /// Writes the next of them. What is too much is left out.
+    ///
+    /// # Suspends
+    ///
+    /// Until they are written.
+    ///
+    /// # Errors
+    ///
+    /// What writing reports.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let left = usize::try_from(self.wanted.end - self.wanted.start).unwrap_or(usize::MAX);
+        let bytes = bytes.get(..left).unwrap_or(bytes);
+        self.conn.send(&[bytes])?;
+        self.wanted.start += bytes.len() as u64;
+        if self.wanted.is_empty() {
+            *self.state = self.after;
+        }
+        Ok(())
+    }
+}
+
 /// A connection that belongs to a handler.
 ///
 /// Reading gives what the client sends after its request. Writing has no time limit of its own: the handler knows how
@@ -429,6 +498,12 @@ impl fmt::Debug for Exchange<'_, '_> {
 impl fmt::Debug for Chunked<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Chunked").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Counted<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counted").field("wanted", &self.wanted).finish_non_exhaustive()
     }
 }
 

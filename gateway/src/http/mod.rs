@@ -23,7 +23,7 @@ mod stream;
 mod target;
 
 pub use body::{Body, BodyError};
-pub use exchange::{Chunked, Exchange, TakenOver};
+pub use exchange::{Chunked, Counted, Exchange, TakenOver};
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 pub use range::{Slice, slice};
 pub use request::{BadRequest, Request};

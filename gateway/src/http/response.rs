@@ -1,5 +1,7 @@
 //! Answers: a status, headers and a body, and what conditions of a request make of them.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
@@ -94,37 +96,41 @@ impl Response {
     /// What `request` gets of this: nothing when it has it already (RFC 9110 §13.1.2), or a part (§14.2).
     #[must_use]
     pub(super) fn answering(self, request: &Request) -> Self {
+        let len = self.body.len();
+        let (head, part) = self.answering_with(request, len as u64);
+        // Both lie within the body.
+        let at = |place: u64| usize::try_from(place).unwrap_or(len).min(len);
+        let body = head.body.slice(at(part.start)..at(part.end));
+        Self { body, ..head }
+    }
+
+    /// As [`Self::answering`] for a body of `len` bytes that is not in this value: the head of the answer, and which
+    /// bytes belong to it.
+    #[must_use]
+    pub(super) fn answering_with(self, request: &Request, len: u64) -> (Self, Range<u64>) {
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-        let Some(tag) = self.headers.get(ETAG).cloned() else { return self };
+        let Some(tag) = self.headers.get(ETAG).cloned() else { return (self, 0..len) };
         if !is_read || self.status != StatusCode::OK {
-            return self;
+            return (self, 0..len);
         }
         let tag = tag.to_str().unwrap_or_default();
         if request.header(&IF_NONE_MATCH).is_some_and(|tags| has_tag(tags, tag)) {
-            return Self { status: StatusCode::NOT_MODIFIED, body: Bytes::new(), ..self };
+            return (self.with_status(StatusCode::NOT_MODIFIED), 0..0);
         }
         // A part of another version is of no use (§13.1.5).
         let is_same = request.headers().get(IF_RANGE).is_none_or(|value| value == tag);
-        match request.header(&RANGE).filter(|_| is_same) {
-            Some(range) => self.cut(range),
-            None => self,
-        }
-    }
-
-    fn cut(self, range: &str) -> Self {
-        let len = self.body.len();
-        match slice(range, len as u64) {
-            Slice::All => self,
-            Slice::Part(part) => {
+        let wanted = request.header(&RANGE).filter(|_| is_same).map(|range| slice(range, len));
+        match wanted {
+            None | Some(Slice::All) => (self, 0..len),
+            Some(Slice::Part(part)) => {
                 let shown = format!("bytes {}-{}/{len}", part.start, part.end.saturating_sub(1));
-                // Both lie within the body.
-                let at = |place: u64| usize::try_from(place).unwrap_or(len).min(len);
-                let body = self.body.slice(at(part.start)..at(part.end));
-                let part = Self { status: StatusCode::PARTIAL_CONTENT, body, ..self };
-                part.with_value(CONTENT_RANGE, &shown)
+                let head = self.with_status(StatusCode::PARTIAL_CONTENT);
+                (head.with_value(CONTENT_RANGE, &shown), part)
             }
-            Slice::Unsatisfiable => Self::new(StatusCode::RANGE_NOT_SATISFIABLE)
-                .with_value(CONTENT_RANGE, &format!("bytes */{len}")),
+            Some(Slice::Unsatisfiable) => {
+                let head = Self::new(StatusCode::RANGE_NOT_SATISFIABLE);
+                (head.with_value(CONTENT_RANGE, &format!("bytes */{len}")), 0..0)
+            }
         }
     }
 
