@@ -6,7 +6,7 @@
 //! random-access point, takes all that has come since its last turn, and skips to the newest random-access point when it was
 //! too slow and the ring has gone on.
 //!
-//! Nothing here suspends but [`Subscriber::recv`], [`UnitReader::recv`], [`Source::subscribe`], [`Registry::wait_for`] and the two
+//! Nothing here suspends but [`Subscriber::recv`], [`UnitReader::recv`], [`TrackedReader::recv`], [`Source::subscribe`], [`Registry::wait_for`] and the two
 //! `wait_changed`.
 
 mod client;
@@ -25,6 +25,7 @@ mod subscriber;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod tracked;
 mod units;
 
 pub use client::{Client, ClientId, Clients, Figures, Role};
@@ -37,4 +38,5 @@ pub use ring::Bounds;
 pub use run::Chunks;
 pub use source::{FeedState, Original, Publisher, Source, SourceState};
 pub use subscriber::{Batch, Lag, LagProbe, PlayEnd, Start, Subscriber};
+pub use tracked::{Tracked, TrackedReader};
 pub use units::{Joint, UnitReader};

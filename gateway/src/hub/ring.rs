@@ -61,6 +61,11 @@ impl<T: Item> Ring<T> {
         self.first + self.items.len() as u64
     }
 
+    /// The number of the oldest item that is there.
+    pub(super) const fn first(&self) -> u64 {
+        self.first
+    }
+
     /// The newest place at which reading may begin.
     pub(super) const fn newest_mark(&self) -> Option<u64> {
         self.mark

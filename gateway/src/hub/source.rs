@@ -9,6 +9,7 @@ use super::{
     ring::Ring,
     subscriber::{PlayEnd, Start, Subscriber},
     timeline::Timeline,
+    tracked::Epochs,
     units::Joint,
 };
 use crate::{
@@ -36,6 +37,8 @@ pub struct Source {
     units: RefCell<Ring<AccessUnit>>,
     /// The numbers of units that do not just follow, oldest first, as long as they are in the ring.
     joints: RefCell<VecDeque<(u64, Joint)>>,
+    /// Of which tracks those units are.
+    epochs: RefCell<Epochs>,
     timeline: RefCell<Timeline>,
     feeds: RefCell<Vec<Weak<Feed>>>,
     /// Units have come, or the end.
@@ -94,6 +97,7 @@ impl Source {
             tracks: RefCell::default(),
             units: RefCell::new(Ring::new(settings.bounds)),
             joints: RefCell::default(),
+            epochs: RefCell::default(),
             timeline: RefCell::default(),
             feeds: RefCell::default(),
             more: Cond::new(),
@@ -228,6 +232,11 @@ impl Source {
     /// Reads the ring of units; `f` must not suspend.
     pub(super) fn with_units<R>(&self, f: impl FnOnce(&Ring<AccessUnit>) -> R) -> R {
         f(&self.units.borrow())
+    }
+
+    /// Reads the ring of units and of which tracks they are; `f` must not suspend.
+    pub(super) fn with_tracked<R>(&self, f: impl FnOnce(&Ring<AccessUnit>, &Epochs) -> R) -> R {
+        f(&self.units.borrow(), &self.epochs.borrow())
     }
 
     /// Waits for a unit to come, or for the end.
@@ -398,6 +407,9 @@ impl Sink for Publisher {
             self.source.units.borrow_mut().forget_mark();
         }
         *self.source.tracks.borrow_mut() = tracks.clone();
+        let units = self.source.units.borrow();
+        self.source.epochs.borrow_mut().push(units.end(), tracks, units.first());
+        drop(units);
         for feed in self.source.feeds.borrow().iter().filter_map(Weak::upgrade) {
             feed.tracks(tracks);
         }
