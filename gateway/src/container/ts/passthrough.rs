@@ -159,16 +159,28 @@ impl Entry {
 
     /// What the reader gets of these packets, which are due at `dts`: themselves, if all of them are for it.
     pub fn admit(&mut self, packets: &Bytes, dts: Timestamp) -> Bytes {
+        self.split(packets, dts).0
+    }
+
+    /// As [`Self::admit`], and besides the packets that are not for the reader: the ends of units whose beginnings came before
+    /// it, which belong to whoever has those.
+    pub fn split(&mut self, packets: &Bytes, dts: Timestamp) -> (Bytes, Bytes) {
         if self.is_over {
-            return packets.clone();
+            return (packets.clone(), Bytes::new());
         }
         let mut out = Vec::with_capacity(packets.len());
+        let mut rest = Vec::new();
         let (whole, _) = packets.as_chunks::<PACKET_LEN>();
         for packet in whole {
+            let before = out.len();
             self.pass(packet, &mut out);
+            if out.len() == before {
+                rest.extend_from_slice(packet);
+            }
         }
         self.is_over = self.is_over_at(dts);
-        if out == packets[..] { packets.clone() } else { Bytes::from(out) }
+        let admitted = if out == packets[..] { packets.clone() } else { Bytes::from(out) };
+        (admitted, Bytes::from(rest))
     }
 
     /// Whether all that follows goes to the reader as it is, so that this value is of no more use.
@@ -284,6 +296,24 @@ mod tests {
         let seen = Entry::join().admit(&stream, Timestamp::ZERO);
         let expected = [(0x100, 7), (0x100, 8), (0x101, 5), (0x101, 6), (0x1fff, 0)];
         assert_eq!(numbers(&seen), expected.map(|(pid, count)| (pid, count, false)));
+    }
+
+    #[test]
+    fn what_is_not_for_a_reader_belongs_to_the_one_before() {
+        let stream = [
+            packet(0x101, false, 3),
+            packet(0x100, true, 7),
+            packet(0x101, false, 4),
+            packet(0x101, true, 5),
+            packet(0x101, false, 6),
+        ];
+        let stream = Bytes::from(stream.concat());
+        let mut entry = Entry::join();
+        let (own, before) = entry.split(&stream, Timestamp::ZERO);
+        assert_eq!(numbers(&own).iter().map(|n| n.1).collect::<Vec<_>>(), [7, 5, 6]);
+        assert_eq!(numbers(&before).iter().map(|n| n.1).collect::<Vec<_>>(), [3, 4]);
+        let (own, before) = entry.split(&stream, Timestamp::ZERO);
+        assert_eq!((own, before), (stream, Bytes::new()), "all have begun");
     }
 
     #[test]
