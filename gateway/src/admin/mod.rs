@@ -15,6 +15,7 @@ mod metrics;
 mod page;
 mod process;
 mod rates;
+mod recordings;
 
 use std::cell::{OnceCell, RefCell};
 use std::fmt;

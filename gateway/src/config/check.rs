@@ -19,6 +19,7 @@ pub(super) fn contradictions(config: &Config, leaves: &Leaves<'_>, faults: &mut 
     check.proxies_without_trust(faults);
     check.half_a_credential(faults);
     check.tls_without_certificate(faults);
+    check.record_without_folder(faults);
 }
 
 struct Check<'a> {
@@ -179,6 +180,15 @@ impl<'a> Check<'a> {
                 let hint = "and it is empty: name the networks of the proxies there";
                 faults.push(leaf.layer.fault(leaf.value.span(), what, Some(hint.into())));
             }
+        }
+    }
+
+    fn record_without_folder(&self, faults: &mut Vec<Fault>) {
+        let record = &self.config.record;
+        if !record.streams.is_empty() && record.dir.is_none() {
+            let leaf = self.leaf("record.streams");
+            let what = "`record.streams` needs a folder in `record.dir`".into();
+            faults.push(leaf.layer.fault(leaf.value.span(), what, None));
         }
     }
 

@@ -22,8 +22,8 @@ pub use layer::Origin;
 pub use settings::{
     AccessRule, AccessTerms, AccessTokens, AccessUser, Api, CertificateFiles, Config, DefaultMode,
     Hls, HlsSegments, HookFailure, Hooks, Http, Https, Hub, Limits, Log, LogFormat, Overload, Play,
-    Publish, ReferenceB, Rtmp, Rtmps, SecondPublisher, SilentPlayer, Srt, Timeouts, Tls,
-    TokenAlgorithm, TsStart, UdpInput, WebRtc,
+    Publish, Record, RecordFormat, RecordPlan, ReferenceB, Rtmp, Rtmps, SecondPublisher,
+    SilentPlayer, Srt, Timeouts, Tls, TokenAlgorithm, TsStart, UdpInput, WebRtc,
 };
 pub use value::Kind;
 

@@ -69,6 +69,7 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "hls", doc: "HLS and Low-Latency HLS: `/live/cam.m3u8`; see docs/hls.md." },
     Section { name: "play", doc: "What players get." },
     Section { name: "publish", doc: "Who publishes, and what happens when they go." },
+    Section { name: "record", doc: "Streams into files; see recording.md." },
     Section { name: "hub", doc: "What is kept of each stream in memory." },
     Section {
         name: "limits",
@@ -397,6 +398,62 @@ pub const KEYS: &[Key] = &[
         default: r#""reject""#,
         doc: "What happens to the second that publishes the same stream: it is rejected, or it takes over and the \
               first is disconnected.",
+    },
+    Key {
+        path: "record.dir",
+        kind: Kind::Path,
+        default: r#""""#,
+        doc: "The folder of recordings. Empty: nothing can be recorded.",
+    },
+    Key {
+        path: "record.streams",
+        kind: Kind::Patterns,
+        default: "[]",
+        doc: "The streams that are recorded from when they are published, by patterns of application and name: `*` \
+              stands for any text. Others can be recorded through the API.",
+    },
+    Key {
+        path: "record.path",
+        kind: Kind::PathTemplate,
+        default: r#""{app}/{stream}/%Y-%m-%d/%H-%M-%S.{ext}""#,
+        doc: "What files are called, below `record.dir`: with `{vhost}`, `{app}`, `{stream}`, `{ext}`, and the time of \
+              their beginning as by strftime. A file that is there is never written over: the new one gets a number.",
+    },
+    Key {
+        path: "record.format",
+        kind: Kind::Choice(&["mp4", "ts", "flv"]),
+        default: r#""mp4""#,
+        doc: "The container: fragmented MP4, MPEG-TS (as it came in, where it came as such) or FLV.",
+    },
+    Key {
+        path: "record.plan",
+        kind: Kind::Choice(&["session", "segment"]),
+        default: r#""session""#,
+        doc: "One file for each publication, or files of `record.segment_s`.",
+    },
+    Key {
+        path: "record.segment_s",
+        kind: integer(1..=86_400, "s"),
+        default: "600",
+        doc: "How long files are with `record.plan = \"segment\"`; each ends at the first random-access point from then on.",
+    },
+    Key {
+        path: "record.sync_s",
+        kind: Kind::Integer { min: 0, max: 3_600, unit: "s", zero_is_none: true },
+        default: "10",
+        doc: "How often files are written through to the disk: what a power failure costs. 0 leaves it to the system.",
+    },
+    Key {
+        path: "record.keep_days",
+        kind: limit(36_500),
+        default: "0",
+        doc: "Recordings are removed so many days after their end. 0 keeps them.",
+    },
+    Key {
+        path: "record.max_bytes",
+        kind: size(0, "bytes"),
+        default: "0",
+        doc: "When all recordings together are larger, the oldest are removed. 0 for no limit.",
     },
     Key {
         path: "hub.ring_bytes",

@@ -17,6 +17,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::key::{Pattern, StreamKey};
+use crate::naming::Template;
 use crate::secret::Secret;
 
 /// A whole configuration.
@@ -45,6 +46,8 @@ pub struct Config {
     pub play: Play,
     /// What publishers may do.
     pub publish: Publish,
+    /// Recording.
+    pub record: Record,
     /// What is kept of each stream.
     pub hub: Hub,
     /// How much is too much.
@@ -300,6 +303,53 @@ pub enum SecondPublisher {
     Reject,
     /// The first is disconnected.
     Takeover,
+}
+
+/// `[record]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// The folder of recordings; nothing is recorded without one.
+    pub dir: Option<PathBuf>,
+    /// The streams that are recorded without being asked for.
+    pub streams: Vec<Pattern>,
+    /// What files are called.
+    pub path: Template,
+    /// The container.
+    pub format: RecordFormat,
+    /// When files end.
+    pub plan: RecordPlan,
+    /// How long segments are.
+    #[serde(rename = "segment_s", deserialize_with = "seconds")]
+    pub segment: Duration,
+    /// How often files are written through, in seconds.
+    pub sync_s: Option<u32>,
+    /// How many days recordings are kept after their end.
+    pub keep_days: Option<u32>,
+    /// How many bytes all recordings may have together.
+    pub max_bytes: Option<u64>,
+}
+
+/// The container of recordings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordFormat {
+    /// Fragmented MP4.
+    Mp4,
+    /// MPEG-TS.
+    Ts,
+    /// FLV.
+    Flv,
+}
+
+/// When files of a recording end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordPlan {
+    /// With the stream.
+    Session,
+    /// After a time.
+    Segment,
 }
 
 /// `[hub]`

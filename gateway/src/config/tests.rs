@@ -43,6 +43,7 @@ fn every_key_goes_to_a_setting_of_its_own() {
             "tls.key" | "tls.more" => &["tls.certificate=a.pem"],
             "api.user" => &["api.password=\"another secret\""],
             "api.password" => &["api.user=\"somebody\""],
+            "record.streams" => &["record.dir=r"],
             _ => &[],
         };
         // Half a contradiction may be one: then the defaults do.
@@ -61,6 +62,8 @@ fn every_key_goes_to_a_setting_of_its_own() {
             Kind::Secret { .. } => "\"a new and longer secret\"".into(),
             Kind::Path | Kind::LogFilter => "\"error\"".into(),
             Kind::Stream => "\"live/other\"".into(),
+            Kind::Patterns => "[\"live/*\"]".into(),
+            Kind::PathTemplate => "\"{app}-{stream}.{ext}\"".into(),
             Kind::Addresses => "[\"127.0.0.1:0\"]".into(),
             Kind::Name => "\"admin\"".into(),
             Kind::Hosts => "[\"gw.example.com\"]".into(),

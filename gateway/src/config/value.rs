@@ -12,7 +12,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::access;
 use super::nearest::nearest;
-use crate::key::StreamKey;
+use crate::key::{Pattern, StreamKey};
+use crate::naming::Template;
 
 /// What the values of a key are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,10 @@ pub enum Kind {
     LogFilter,
     /// The name of a stream.
     Stream,
+    /// A list of patterns of streams.
+    Patterns,
+    /// How paths of files are made.
+    PathTemplate,
     /// A list of IP addresses with ports.
     Addresses,
     /// An IP address with a port; empty for none.
@@ -138,6 +143,11 @@ impl Kind {
                 Err(error) => Err(wrong(error.to_string())),
             },
             (Self::Stream, DeValue::String(_)) => stream(value).map(Some),
+            (Self::Patterns, DeValue::Array(list)) => patterns(list).map(Some),
+            (Self::PathTemplate, DeValue::String(text)) => match text.parse::<Template>() {
+                Ok(_) => Ok(Some(Value::String(text.to_string()))),
+                Err(error) => Err(wrong(error.to_string())),
+            },
             (Self::Addresses, DeValue::Array(list)) => addresses(list).map(Some),
             (Self::Hosts, DeValue::Array(list)) => hosts(list).map(Some),
             (Self::Address, DeValue::String(text)) if text.is_empty() => Ok(None),
@@ -165,6 +175,7 @@ impl Kind {
                 | Self::Path
                 | Self::LogFilter
                 | Self::Stream
+                | Self::PathTemplate
                 | Self::Address
         )
     }
@@ -202,6 +213,8 @@ impl fmt::Display for Kind {
             Self::Path => f.write_str("a path, or \"\" for none"),
             Self::LogFilter => f.write_str(r#"a level such as "info", or levels of modules such as "warn,thalweg_gateway=debug""#),
             Self::Stream => f.write_str(STREAM),
+            Self::Patterns => f.write_str(PATTERNS),
+            Self::PathTemplate => f.write_str(r#"a path with fields, such as "{app}/{stream}/%Y-%m-%d.{ext}""#),
             Self::Addresses => f.write_str(r#"a list of IP addresses with ports, such as ["0.0.0.0:1935", "[::]:1935"]"#),
             Self::Hosts => f.write_str(r#"a list of names or addresses, such as ["localhost", "gw.example.com:8080", "[::1]"]"#),
             Self::Address => f.write_str(r#"an IP address with a port, such as "[::]:8000", or "" for none"#),
@@ -363,6 +376,24 @@ fn stream(item: &Spanned<DeValue<'_>>) -> Checked<Value> {
     };
     let key: StreamKey = text.parse().map_err(|error| wrong(format!("{error}")))?;
     Ok(Value::String(key.to_string()))
+}
+
+/// What is expected for patterns.
+const PATTERNS: &str = r#"a list of patterns of streams, such as ["live/*"]"#;
+
+fn patterns(list: &DeArray<'_>) -> Checked<Value> {
+    list.iter().map(pattern).collect::<Checked<Vec<Value>>>().map(Value::Array)
+}
+
+fn pattern(item: &Spanned<DeValue<'_>>) -> Checked<Value> {
+    let wrong = |what: String| Wrong { span: item.span(), what, expected: PATTERNS.into() };
+    let DeValue::String(text) = item.get_ref() else {
+        return Err(wrong(format!("this is {}", describe(item.get_ref()))));
+    };
+    match text.parse::<Pattern>() {
+        Ok(_) => Ok(Value::String(text.to_string())),
+        Err(error) => Err(wrong(error.to_string())),
+    }
 }
 
 fn ports(table: &DeTable<'_>) -> Checked<Value> {

@@ -366,6 +366,7 @@ fn routes(
     admin.set_hooks(gateway.hooks.clone());
     admin.set_config(gateway.in_force.iter().map(shown).collect());
     admin.route(&mut router);
+    admin.route_recordings(&mut router, gateway.recorder.clone());
     let live = http_live::handler(&gateway.registry, live);
     router.get(STREAMS, move |exchange| {
         let path = exchange.parameter("path").unwrap_or_default().to_owned();

@@ -7,6 +7,7 @@ mod limits;
 mod listeners;
 mod notify;
 mod overload;
+mod recording;
 mod reload;
 mod secure;
 mod shutdown;
@@ -19,6 +20,7 @@ use crate::{
     hub::{Bounds, Clients, Limits, Registry, Settings},
     log::Log,
     media::Span,
+    record::Recorder,
     tls::Certificates,
 };
 use listeners::Listeners;
@@ -39,6 +41,8 @@ struct Gateway {
     gate: Gate,
     hooks: Hooks,
     clients: Clients,
+    /// There when recordings have a folder.
+    recorder: Option<Recorder>,
     /// For HTTPS and RTMPS, where either is served.
     certificates: Option<Certificates>,
     log: Rc<Log>,
@@ -93,12 +97,23 @@ fn serve(loaded: Loaded, log: Rc<Log>) -> io::Result<()> {
     let certificates = secure::certificates(&config)?;
     let (gate, hooks) = (Gate::new(access::rules(&config.access)?), hooks::open(&config.hooks)?);
     overload::guard(&gate, &registry, &clients);
-    let gateway =
-        Rc::new(Gateway { config, in_force, registry, gate, hooks, clients, certificates, log });
+    let recorder = recording::recorder(&config.record, &registry, &hooks);
+    let gateway = Rc::new(Gateway {
+        config,
+        in_force,
+        registry,
+        gate,
+        hooks,
+        clients,
+        recorder,
+        certificates,
+        log,
+    });
     hooks::attach(&gateway)?;
     let listeners = Listeners::bind(&gateway)?;
     listeners.announce()?;
     let serving = listeners.serve(&gateway)?;
+    let _recording = recording::start(&gateway)?;
     let mut running = Running::new(gateway, serving, loaded, notify.clone())?;
     notify.ready();
     let _watchdog = notify.start_watchdog()?;

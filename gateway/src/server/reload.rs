@@ -34,6 +34,7 @@ const RESTART: &[&str] = &[
     "webrtc.",
     "hls.",
     "hooks.",
+    "record.",
     "api.",
     "timeouts.shutdown_ms",
     "log.format",

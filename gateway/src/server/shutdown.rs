@@ -1,7 +1,7 @@
 //! The end: players are told, what was sent is played, and then the process goes.
 
 use super::{Gateway, listeners::Serving};
-use crate::hub::Role;
+use crate::{hub::Role, record::Recorder};
 use std::{io, process, time::Duration};
 use thalweg_runtime::{
     self as rt, select,
@@ -24,10 +24,16 @@ pub(super) fn run(gateway: &Gateway, serving: &Serving) -> io::Result<()> {
             client.kick();
         }
     }
+    // Their streams have ended, so recordings complete their files.
+    let recordings = || gateway.recorder.as_ref().map_or(0, Recorder::running);
+    if let Some(recorder) = &gateway.recorder {
+        recorder.close();
+    }
     let end = rt::now() + gateway.config.timeouts.shutdown;
-    while gateway.clients.count() > 0 {
+    while gateway.clients.count() > 0 || recordings() > 0 {
         if rt::now() >= end {
-            warn!(connections = gateway.clients.count(), "ended without waiting longer");
+            let (connections, recordings) = (gateway.clients.count(), recordings());
+            warn!(connections, recordings, "ended without waiting longer");
             return Ok(());
         }
         select! {

@@ -81,7 +81,8 @@ fn first_names(group: &str) -> Vec<&str> {
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("key", &[]),
     ("secret", &[]),
-    ("config", &["key", "secret"]),
+    ("naming", &["key"]),
+    ("config", &["key", "secret", "naming"]),
     ("log", &["config", "secret"]),
     ("convert", &["config"]),
     ("cli", &["config", "convert"]),
@@ -93,7 +94,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("hooks", &["key", "secret", "http"]),
     ("auth", &["key", "secret", "hooks"]),
     ("hub", &["key", "secret", "media", "container", "auth"]),
-    ("record", &["key", "secret", "http", "media", "container", "hub"]),
+    ("record", &["key", "secret", "naming", "http", "media", "container", "auth", "hub"]),
     ("protocol", &["key", "secret", "http", "media", "audio", "container", "auth", "hub"]),
     ("admin", &["key", "secret", "http", "media", "container", "auth", "hooks", "hub", "record"]),
     (
@@ -101,6 +102,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "key",
             "secret",
+            "naming",
             "config",
             "log",
             "tls",

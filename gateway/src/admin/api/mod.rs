@@ -10,7 +10,7 @@ mod config;
 mod coroutines;
 mod events;
 mod overload;
-mod paging;
+pub(super) mod paging;
 mod raw;
 mod streams;
 mod system;

@@ -8,26 +8,31 @@ const COUNT_DEFAULT: u32 = 10;
 const COUNT_MAX: usize = 1000;
 
 /// Which part of a list is wanted.
-pub(super) struct Paging {
+pub(in crate::admin) struct Paging {
     start: usize,
     count: usize,
 }
 
 impl Paging {
     /// By `start` and `count` of the query. A `count` of 0 is taken for 1, one that is too large for the most there may be.
-    pub(super) fn of(request: &Request) -> Result<Self, Failure> {
+    pub(in crate::admin) fn of(request: &Request) -> Result<Self, Failure> {
         let start = number(request, "start")?.unwrap_or(0);
         let count = number(request, "count")?.unwrap_or(COUNT_DEFAULT);
         let size = |number| usize::try_from(number).unwrap_or(usize::MAX);
         Ok(Self { start: size(start), count: size(count).clamp(1, COUNT_MAX) })
     }
 
+    /// How many are passed over.
+    pub(in crate::admin) const fn start(&self) -> usize {
+        self.start
+    }
+
     /// How many are wanted at most.
-    pub(super) const fn count(&self) -> usize {
+    pub(in crate::admin) const fn count(&self) -> usize {
         self.count
     }
 
-    pub(super) fn cut<'l, T>(&self, list: &'l [T]) -> &'l [T] {
+    pub(in crate::admin) fn cut<'l, T>(&self, list: &'l [T]) -> &'l [T] {
         let rest = list.get(self.start..).unwrap_or_default();
         rest.get(..self.count).unwrap_or(rest)
     }
