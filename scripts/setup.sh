@@ -28,6 +28,7 @@ to_test=(
     python3-venv:python3           # brings a newer ffmpeg and a checker of the API
     srt-tools:srt-live-transmit    # SRT peers
     strace:strace
+    systemd:systemd-analyze        # checks the unit
     valgrind:valgrind              # make sanitize
 )
 to_bench=(

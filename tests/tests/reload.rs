@@ -40,9 +40,16 @@ fn reload(gateway: &Gateway, path: &Path, text: &str) -> Value {
 }
 
 fn last(gateway: &Gateway) -> Value {
-    let answer = request(gateway.http, "GET", "api/v1/raw?rpc=reload-fetch");
-    let body = answer.expect("the gateway answers").body;
-    serde_json::from_slice(&body).expect("the API speaks JSON")
+    let mut last = Value::Null;
+    // There may be no room for one more connection at the moment.
+    until("the API to answer", || {
+        let answer = request(gateway.http, "GET", "api/v1/raw?rpc=reload-fetch");
+        let whole = answer.ok().filter(|answer| answer.status == 200);
+        let parsed = whole.and_then(|answer| serde_json::from_slice(&answer.body).ok());
+        last = parsed.unwrap_or_default();
+        !last.is_null()
+    });
+    last
 }
 
 fn text(value: &Value) -> String {

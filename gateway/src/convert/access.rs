@@ -54,7 +54,7 @@ impl Terms {
             (!networks.is_empty()).then(|| format!("{name} = [{}]", networks.join(", ")))
         };
         if self.denies_all {
-            return Some("{ closed = true }".into());
+            return Some("false".into());
         }
         let allow = if self.allows_all { None } else { list("allow", &self.allow) };
         let parts: Vec<String> = [allow, list("deny", &self.deny)].into_iter().flatten().collect();
