@@ -84,14 +84,12 @@ fn what_webrtc_can_carry_is_played_by_it() {
 }
 
 #[test]
-fn a_browser_without_media_source_extensions_plays_by_hls() {
+fn a_browser_with_neither_webrtc_nor_media_source_extensions_plays_by_hls() {
     let gateway = Gateway::start(&[]);
     let publisher = publish_live(&gateway.srt_publish(CAM), "320x240");
     let browser = Browser::start();
     let page = browser.open(&page(&gateway), View::PHONE);
-    page.until("delete window.MediaSource");
-    // Its sound, which is AAC, does not go by WebRTC.
-    page.until("/AAC/.test(document.querySelector('.media')?.textContent)");
+    page.until("delete window.MediaSource && delete window.RTCPeerConnection");
     open_stream(&page, CAM);
     wait_for_pictures(&page, 25);
     page.until("/^HLS/.test(document.querySelector('[data-field=playback]').textContent)");
@@ -152,7 +150,7 @@ fn the_page_is_fit_to_be_seen_on_desks_and_phones_by_day_and_by_night() {
     for (name, page) in pages {
         wait_for_pictures(&page, 10);
         page.until("document.querySelectorAll('#connections tbody tr').length >= 7");
-        page.until("document.querySelectorAll('.events li').length >= 7");
+        page.until("document.querySelectorAll('.events li').length >= 3");
         page.until(
             "document.querySelector('.graph .line').getAttribute('d').split('L').length > 8",
         );
