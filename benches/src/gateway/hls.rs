@@ -23,6 +23,7 @@ use super::publish::{Encoder, units};
 use super::server::Process;
 use crate::child::{argument, write_port, write_samples};
 use crate::measure::{LATE_P50, LATE_P99, Sample};
+use crate::process::Starvation;
 use crate::srt::raw;
 use crate::sys;
 
@@ -71,18 +72,21 @@ pub(super) fn run_blocked(args: &[String]) -> Result<(), Box<dyn Error>> {
     sys::end_at_once()
 }
 
+/// How long the thread that is the viewers has waited for a core, in nanoseconds.
+static STARVED_NS: AtomicU64 = AtomicU64::new(0);
 /// All that all viewers have got.
 static TOTAL: AtomicU64 = AtomicU64::new(0);
 
 /// Runs `gateway-hls-sink <port> <viewers> <core>` until it is ended: plain viewers of `live/cam0`. Says a port, any, when
-/// every viewer has had a segment, and for each line of input how many bytes have come.
+/// every viewer has had a segment, and for each line of input how many bytes have come and for how many nanoseconds the
+/// viewers waited for a core.
 pub(super) fn run_sink(args: &[String]) -> Result<(), Box<dyn Error>> {
     let (port, count) = (argument(args, 0)?, argument::<u32>(args, 1)?);
     super::pin(&argument::<String>(args, 2)?)?;
     sys::end_after(super::CHILD_LIMIT);
     sys::raise_fd_limit()?;
     thread::spawn(answer);
-    let mut viewers = Vec::new();
+    let (mut viewers, mut starvation) = (Vec::new(), Starvation::begin()?);
     let (begin, step) = (Instant::now(), RELOAD / count);
     let mut round = 0;
     loop {
@@ -95,6 +99,10 @@ pub(super) fn run_sink(args: &[String]) -> Result<(), Box<dyn Error>> {
             }
             viewers[index].turn()?;
             due += step;
+            if index % LOOK_EVERY == 0 {
+                let nanos = starvation.since_last()?.as_nanos();
+                STARVED_NS.fetch_add(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::Relaxed);
+            }
         }
         round += 1;
         if round == 1 {
@@ -106,7 +114,7 @@ pub(super) fn run_sink(args: &[String]) -> Result<(), Box<dyn Error>> {
 #[expect(clippy::print_stdout, reason = "the pipe to the harness")]
 fn answer() {
     for _line in io::stdin().lines().map_while(Result::ok) {
-        println!("{}", TOTAL.load(Ordering::Relaxed));
+        println!("{}\t{}", TOTAL.load(Ordering::Relaxed), STARVED_NS.load(Ordering::Relaxed));
     }
 }
 
@@ -287,3 +295,5 @@ pub(super) fn start_nginx(disk: &RamDisk, core: usize) -> Result<(Process, u16),
 const JOIN_AFTER: Duration = Duration::from_millis(300);
 /// Half a target duration.
 const RELOAD: Duration = Duration::from_secs(1);
+/// After so many turns of viewers it is looked whether they wait for a core.
+const LOOK_EVERY: usize = 50;
