@@ -12,6 +12,7 @@ mod vpx;
 pub use vpx::Numbers;
 
 use crate::media::{AccessUnit, CodecConfig};
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// The payload of one RTP packet. An `Arc`, since a transport keeps it until nobody can ask for it again.
@@ -23,6 +24,7 @@ pub struct Packetizer {
     /// The most bytes of a payload.
     limit: usize,
     numbers: Numbers,
+    is_in_order: bool,
 }
 
 /// With fewer bytes than this, the headers within payloads would be most of them.
@@ -31,7 +33,13 @@ const LIMIT_MIN: usize = 64;
 impl Packetizer {
     /// For payloads of at most `limit` bytes, and not less than 64.
     pub fn new(limit: usize) -> Self {
-        Self { limit: limit.max(LIMIT_MIN), numbers: Numbers::default() }
+        Self { limit: limit.max(LIMIT_MIN), numbers: Numbers::default(), is_in_order: false }
+    }
+
+    /// From now on the units are only those that are shown in the order in which they come: decoders are told to wait for no
+    /// others.
+    pub const fn expect_in_order(&mut self) {
+        self.is_in_order = true;
     }
 
     /// What `unit` becomes, in order. A picture where decoding may begin brings its parameter sets with it. Nothing for
@@ -40,7 +48,14 @@ impl Packetizer {
         let limit = self.limit;
         match &*unit.config {
             CodecConfig::H264(config) => {
-                let sets = unit.random_access.then(|| config.parameter_sets());
+                let sets: Option<Vec<Bytes>> = unit.random_access.then(|| {
+                    if self.is_in_order {
+                        config.parameter_sets_in_order().collect()
+                    } else {
+                        config.parameter_sets().cloned().collect()
+                    }
+                });
+                let sets = sets.as_ref().map(|sets| sets.iter());
                 h26x::packetize(h26x::Header::H264, sets, &unit.payload, limit)
             }
             CodecConfig::Hevc(config) => {

@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::cast_possible_truncation))]
 
 mod record;
+mod reorder;
 mod slice;
 
 pub use slice::{Boundary, SliceHead};
@@ -122,6 +123,17 @@ impl Config {
     /// All parameter sets without start codes or lengths, in the order in which a decoder wants them.
     pub fn parameter_sets(&self) -> impl Iterator<Item = &Bytes> {
         self.sets.iter()
+    }
+
+    /// The same sets for a stream whose pictures are all shown in the order in which they come: those of the sequence say
+    /// so. One that cannot be changed is as it was.
+    pub fn parameter_sets_in_order(&self) -> impl Iterator<Item = Bytes> {
+        self.sets.iter().map(|set| {
+            let is_sequence =
+                Syntax::H264.classify(set) == Some(Kind::ParameterSet(SetKind::Sequence));
+            let changed = is_sequence.then(|| reorder::in_order(set).ok()).flatten();
+            changed.map_or_else(|| set.clone(), Bytes::from)
+        })
     }
 
     /// Width and height of what is shown, in samples of luma.

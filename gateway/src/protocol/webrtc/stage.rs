@@ -228,6 +228,9 @@ impl Stage {
         if !self.takes_picture(unit) {
             return;
         }
+        if self.verdict() != Verdict::InOrder {
+            packetizer.expect_in_order();
+        }
         let packets = packetizer.packetize(unit);
         if !packets.is_empty() {
             let (kind, may_begin) = (MediaKind::Video, unit.random_access);
