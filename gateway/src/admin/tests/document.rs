@@ -11,6 +11,7 @@ fn registered() -> Paths {
     let gateway = Gateway::new(1);
     let mut router = Router::new();
     gateway.admin.route(&mut router);
+    gateway.admin.route_recordings(&mut router, None);
     let mut paths = Paths::new();
     for (pattern, methods) in router.routes() {
         // Those of the page are for people.

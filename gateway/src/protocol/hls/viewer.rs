@@ -94,6 +94,7 @@ impl Viewers {
         let key = grant.key().clone();
         let client = self.0.clients.enter("hls", peer);
         client.set_role(Role::Player(key.clone()));
+        client.begin_play(None);
         client.end_at(grant.until());
         info!(stream = %key, client = client.id.0, %peer, "plays");
         let viewer = Rc::new(Viewer {

@@ -207,11 +207,16 @@ fn let_in(
             let grant = settings.gate.play(&ask)?;
             client.set_role(Role::Player(key.clone()));
             client.end_at(grant.until());
-            let source = webrtc.registry.wait_for(&grant, rt::now() + settings.wait)?;
+            let source = webrtc.registry.wait_for(&grant, rt::now() + settings.wait);
+            let source = source.map_err(|error| {
+                client.note_refusal(Some(key), &error, None);
+                Refusal::from(error)
+            })?;
             let share = webrtc.stages.open(&source).map_err(|error| Refusal::failed(&error))?;
             let is_refused = share.stage.verdict() == Verdict::ReferenceB
                 && settings.reference_b == ReferenceB::Refuse;
             if is_refused {
+                client.note_refusal(Some(key), REFERENCE_B, None);
                 return Err(Refusal::new(StatusCode::NOT_ACCEPTABLE, REFERENCE_B.to_owned()));
             }
             begin(webrtc, &client, offer, move |begun| begun.view(&grant, &share))
@@ -266,6 +271,7 @@ impl Begun<'_> {
         };
         let stream = grant.key();
         info!(%stream, video = viewing.video.is_some(), audio = viewing.audio.is_some(), "plays");
+        self.client.begin_play(None);
         let mailbox = self.webrtc.port.enter(&viewing.credentials.ufrag);
         let entered = self.enter(Purpose::View, stream);
         let (client, limits) = (self.client, self.limits());
@@ -327,6 +333,7 @@ impl Begun<'_> {
     }
 
     fn refuse(self, refusal: Refusal) -> PeerEnd {
+        self.client.note_refusal(None, &refusal.why, None);
         let end = PeerEnd::Refused(refusal.why.clone());
         let _unheard = self.answer.send(Err(refusal));
         end
