@@ -9,6 +9,7 @@ use crate::{
 use std::io::{Read, Write};
 use std::time::Duration;
 use thalweg_gateway::{
+    auth::Gate,
     container::flv::{Carriage, Tag, TagKind},
     hub::{self, Bounds, Clients, Registry, Start},
     media::Span,
@@ -76,6 +77,8 @@ fn session(pushes: Vec<Vec<u8>>) {
 
 fn settings() -> Settings {
     Settings {
+        gate: Gate::open(),
+        proxies: None,
         handshake: Duration::from_secs(10),
         start: Start::default(),
         wait: Duration::from_secs(5),

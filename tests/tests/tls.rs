@@ -145,6 +145,9 @@ fn openssl_gets_what_it_asks_for() {
     assert!(said.contains("no application protocol"), "{said}");
     let said = shaken(&gateway.secure("rtmps").to_string(), "");
     assert!(said.contains("TLSv1.3") && said.contains("No ALPN negotiated"), "{said}");
+    let metrics = Command::new("curl").args(["-s", &gateway.http("metrics")]).output();
+    let metrics = String::from_utf8_lossy(&metrics.expect("there is curl").stdout).into_owned();
+    assert!(metrics.contains("thalweg_tls_certificate_expiry_seconds{name="), "{metrics}");
     // What speaks no TLS is told, and keeps nobody.
     let plain = format!("http://{https}/healthz");
     let spoken = Command::new("curl").args(["-s", &plain]).output().expect("there is curl");

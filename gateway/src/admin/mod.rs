@@ -4,7 +4,7 @@
 //! names, so that what was written for that works here; what we know beyond it stands in fields of its own. Everything
 //! is read at the moment of the request: nothing here runs when nobody asks.
 //!
-//! [`access`] decides who may ask; what changes something leaves a line for `audit` in the log.
+//! `access` decides who may ask; what changes something leaves a line for `audit` in the log.
 
 mod access;
 mod answer;
@@ -62,10 +62,14 @@ pub struct Admin {
     reloaded: RefCell<Option<api::Reloaded>>,
     identity: Identity,
     hooks: OnceCell<Hooks>,
+    certificates: OnceCell<Box<Certificates>>,
     started: Instant,
     rates: Rates,
     looks: Looks,
 }
+
+/// The names of the certificates of TLS, and until when each is good, in seconds since 1970.
+type Certificates = dyn Fn() -> Vec<(String, i64)>;
 
 /// Where the gateway listens, with the ports that it really has.
 #[derive(Clone, Debug, Default)]
@@ -108,6 +112,7 @@ impl Admin {
             reloaded: RefCell::default(),
             identity: Identity::of_process().clone(),
             hooks: OnceCell::new(),
+            certificates: OnceCell::new(),
             started: rt::now(),
             rates: Rates::default(),
             looks: Looks::default(),
@@ -127,6 +132,11 @@ impl Admin {
     /// The web hooks that the metrics tell of. Only the first call counts.
     pub fn set_hooks(&self, hooks: Hooks) {
         let _set = self.hooks.set(hooks);
+    }
+
+    /// Until when the certificates are good that the metrics tell of. Only the first call counts.
+    pub fn set_certificates(&self, certificates: impl Fn() -> Vec<(String, i64)> + 'static) {
+        let _set = self.certificates.set(Box::new(certificates));
     }
 
     /// The configuration that is in force from now on, key by key, with its secrets masked.

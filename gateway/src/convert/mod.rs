@@ -1,6 +1,6 @@
 //! Configurations of SRS, made into ours.
 //!
-//! [`syntax`] reads directives and blocks; [`rules`] says what each means here; [`draft`] gathers keys and writes TOML. What is
+//! `syntax` reads directives and blocks; `rules` says what each means here; `draft` gathers keys and writes TOML. What is
 //! written is read once more by `config`, so that it is a configuration that the gateway takes, and never half of one. What has
 //! no equivalent is a [`Note`] with its line.
 //!

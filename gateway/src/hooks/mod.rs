@@ -1,9 +1,9 @@
 //! Web hooks: calls over HTTP that tell a server of the operator's who comes and goes, and ask it who may.
 //!
-//! They are SRS's callbacks, field for field ([`event`]) and by SRS's rule of what accepts ([`answer`]). Three hooks decide,
+//! They are SRS's callbacks, field for field (`event`) and by SRS's rule of what accepts (`answer`). Three hooks decide,
 //! `on_connect`, `on_publish` and `on_play`: the connection's own coroutine makes the call and goes on when every
-//! server has accepted. The others only tell; they are queued ([`queue`]) and repeated until the server
-//! has answered or the time for that is over. Both know from a [`breaker`] when a server is better left alone.
+//! server has accepted. The others only tell; they are queued (`queue`) and repeated until the server
+//! has answered or the time for that is over. Both know from a `breaker` when a server is better left alone.
 //!
 //! What SRS has beyond that is left out: `on_hls_notify` and `on_forward`.
 

@@ -9,7 +9,7 @@ use jiff::{Zoned, civil, fmt::strtime, tz::TimeZone};
 use serde::{Deserialize, Deserializer, de};
 use std::{fmt, hash::Hasher, str::FromStr};
 
-/// How paths are made. See the [module](self).
+/// How paths are made, as the head of this file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     text: String,

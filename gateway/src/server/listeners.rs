@@ -364,6 +364,12 @@ fn routes(
     let settings = admin_settings(&gateway.config);
     let admin = Admin::new(registry, clients, addresses.clone(), settings, lost);
     admin.set_hooks(gateway.hooks.clone());
+    if let Some(certificates) = gateway.certificates.clone() {
+        admin.set_certificates(move || {
+            let validities = certificates.validities().into_iter();
+            validities.map(|(name, validity)| (name, validity.not_after.as_second())).collect()
+        });
+    }
     admin.set_config(gateway.in_force.iter().map(shown).collect());
     admin.route(&mut router);
     admin.route_recordings(&mut router, gateway.recorder.clone());

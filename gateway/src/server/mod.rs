@@ -71,13 +71,20 @@ pub fn run(loaded: Loaded) -> ExitCode {
     }
 }
 
+/// What begins and reloads makes certificates, which goes deep where nothing is optimised.
+const MAIN_STACK_BYTES: usize = 1 << 20;
+
 fn run_logged(loaded: Loaded, log: Rc<Log>) -> io::Result<()> {
     limits::raise();
     let grace = loaded.config.timeouts.shutdown;
     let runtime = Runtime::builder().name("thalweg").shutdown_grace(grace).build()?;
     // In a box: what begins a coroutine has to fit into a page of its stack.
     let loaded = Box::new(loaded);
-    match runtime.block_on(move || serve(*loaded, log)) {
+    let main = move || {
+        let main = rt::Builder::new().name("main").stack_size(MAIN_STACK_BYTES);
+        main.spawn(move || serve(*loaded, log))?.join().map_err(io::Error::other)?
+    };
+    match runtime.block_on(main) {
         Ok(result) => result,
         Err(error @ RunError::Deadlock(_)) => {
             error!(%error, "nothing can ever happen any more");

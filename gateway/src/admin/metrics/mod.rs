@@ -34,6 +34,9 @@ pub(super) fn metrics(admin: &Admin, exchange: &mut Exchange<'_, '_>) -> io::Res
     if let Some(hooks) = admin.hooks.get() {
         page.hooks(&hooks.stats());
     }
+    if let Some(certificates) = admin.certificates.get() {
+        page.certificates(&certificates());
+    }
     let (sources, clients) = (admin.registry.list(), admin.clients.list());
     page.streams(admin, &sources, &clients, admin.settings.metrics_streams_max);
     page.connections(&clients);
@@ -159,6 +162,14 @@ impl Page {
         self.gauge("thalweg_uptime_seconds", "Since the start.", uptime);
         let lost = float((admin.lost_log_lines)());
         self.counter("thalweg_log_lost_lines", "Lines of the log that could not be written.", lost);
+    }
+
+    fn certificates(&mut self, certificates: &[(String, i64)]) {
+        #[expect(clippy::cast_precision_loss, reason = "2^53 seconds are far")]
+        let series = |(name, until): &(String, i64)| (vec![("name", name.clone())], *until as f64);
+        let help = "Until when a certificate of TLS is good, in seconds since 1970.";
+        let series = certificates.iter().map(series).collect();
+        self.add("thalweg_tls_certificate_expiry_seconds", help, Values::Gauge(series));
     }
 
     fn overload(&mut self, admin: &Admin) {
