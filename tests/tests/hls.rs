@@ -299,6 +299,16 @@ fn viewers_are_clients_and_media_playlists_are_the_same_for_all() {
 }
 
 #[test]
+fn a_gateway_that_is_told_to_end_waits_for_no_viewer_of_hls() {
+    let mut gateway = gateway(&["timeouts.shutdown_ms=600000"]);
+    let _publisher = publish_live(&gateway.srt_publish(CAM), SIZE);
+    let path = media_path(&gateway);
+    let _playlist = media(&gateway, &path);
+    assert!(gateway.clients(CAM).iter().any(|client| client.protocol == "hls"));
+    assert_eq!(gateway.end("TERM"), Some(0));
+}
+
+#[test]
 fn without_sessions_nothing_names_a_viewer_and_nobody_is_counted() {
     let gateway = gateway(&["hls.sessions=false"]);
     let publisher = publish_live(&gateway.rtmp(CAM), SIZE);

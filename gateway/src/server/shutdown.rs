@@ -20,7 +20,9 @@ pub(super) fn run(gateway: &Gateway, serving: &Serving) -> io::Result<()> {
     // Players read what is there to its end and are told that it is one.
     gateway.registry.close();
     for client in gateway.clients.list() {
-        if matches!(client.role(), Some(Role::Publisher(_)) | None) {
+        // A viewer of HLS has no connection that could be served to its end.
+        let has_nothing_to_read = matches!(client.role(), Some(Role::Publisher(_)) | None);
+        if has_nothing_to_read || client.protocol() == "hls" {
             client.kick();
         }
     }
