@@ -38,8 +38,7 @@ struct Place<'a> {
 impl<'a> Check<'a> {
     fn new(config: &'a Config, leaves: &'a Leaves<'a>) -> Option<Self> {
         // Without the defaults there is nothing to compare with; the layers' own faults say why.
-        super::schema::KEYS
-            .iter()
+        super::schema::keys()
             .all(|key| leaves.contains_key(key.path))
             .then_some(Self { config, leaves })
     }

@@ -7,7 +7,7 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 use super::access;
 use super::layer::Origin;
-use super::schema::{KEYS, Key};
+use super::schema::{Key, keys};
 use super::value::Kind;
 
 /// One thing that is wrong, and where.
@@ -128,7 +128,7 @@ impl Fault {
 
 fn is_secret_variable(name: &str) -> bool {
     let is_secret = |kind| matches!(kind, Kind::Secret { .. } | Kind::Access);
-    let mut secrets = KEYS.iter().filter(|key| is_secret(key.kind));
+    let mut secrets = keys().filter(|key| is_secret(key.kind));
     secrets.any(|key| key.variable() == name)
 }
 
@@ -154,7 +154,7 @@ pub(super) fn mask_urls(text: &str) -> String {
 /// Overwrites what is assigned to keys that hold secrets, byte for byte, so that places stay what they are.
 fn mask_secrets(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();
-    let keys = KEYS.iter().filter(|key| matches!(key.kind, Kind::Secret { .. })).map(Key::name);
+    let keys = keys().filter(|key| matches!(key.kind, Kind::Secret { .. })).map(Key::name);
     for name in keys.chain(access::SECRETS) {
         for (at, name) in text.match_indices(name) {
             let rest = text.get(at + name.len()..).unwrap_or_default();

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::fault::Fault;
 use super::nearest::nearest;
-use super::schema::{KEYS, Key, SECTIONS};
+use super::schema::{Key, LISTS, SECTIONS, keys};
 
 /// Where a setting comes from. Later ones prevail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,13 +65,13 @@ pub(super) fn from_environment(
     for (name, text) in environment {
         let Some(rest) = name.strip_prefix("THALWEG_") else { continue };
         let layer = Layer { origin: Origin::Variable(name.clone()), text };
-        if KEYS.iter().any(|key| key.variable() == name) {
+        if keys().any(|key| key.variable() == name) {
             layers.push(layer);
         } else if let Some((section, _)) = rest.split_once('_')
             && SECTIONS.iter().any(|known| known.name == section.to_lowercase())
         {
             // Other names that begin like ours may well be somebody else's.
-            let names: Vec<String> = KEYS.iter().map(Key::variable).collect();
+            let names: Vec<String> = keys().map(Key::variable).collect();
             let hint = nearest(&name, names.iter().map(String::as_str)).map(did_you_mean);
             faults.push(layer.fault(0..0, format!("`{name}` sets no key that there is"), hint));
         }
@@ -105,8 +105,7 @@ impl Layer {
                 settings.push((key, value));
             } else if !is_section {
                 let names = SECTIONS.iter().map(|section| section.name);
-                let all =
-                    names.chain(KEYS.iter().filter(|k| k.section().is_empty()).map(Key::name));
+                let all = names.chain(LISTS.iter().map(Key::name));
                 let hint = nearest(name.get_ref(), all).map(did_you_mean);
                 let what = format!("there is no section `{}`", name.get_ref());
                 faults.push(self.fault(name.span(), what, hint));
@@ -145,7 +144,7 @@ impl Layer {
     }
 
     fn read_variable(&self, name: &str, faults: &mut Vec<Fault>) -> Option<Setting<'_>> {
-        let key = KEYS.iter().find(|key| key.variable() == name)?;
+        let key = keys().find(|key| key.variable() == name)?;
         if let Some(text) = bare_text(key, &self.text, 0) {
             return Some((key, text));
         }
@@ -204,11 +203,11 @@ fn bare_text<'t>(key: &Key, text: &'t str, offset: usize) -> Option<Spanned<DeVa
 
 /// What somebody may have meant who wrote an unknown key.
 fn hint_for(section: &str, name: &str) -> String {
-    let siblings = || KEYS.iter().filter(|key| key.section() == section).map(Key::name);
+    let siblings = || keys().filter(|key| key.section() == section).map(Key::name);
     if let Some(near) = nearest(name, siblings()) {
         return did_you_mean(near);
     }
-    match KEYS.iter().find(|key| key.name() == name) {
+    match keys().find(|key| key.name() == name) {
         Some(elsewhere) => did_you_mean(elsewhere.path),
         None => format!("expected one of {}", siblings().collect::<Vec<_>>().join(", ")),
     }

@@ -100,7 +100,7 @@ pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
     let leaves = layer::merge(&layers, &mut faults);
     let mut root = Table::new();
     let mut in_force = Vec::new();
-    for key in schema::KEYS {
+    for key in schema::keys() {
         let Some(leaf) = leaves.get(key.path) else { continue };
         match key.kind.check(&leaf.value) {
             Ok(value) => {

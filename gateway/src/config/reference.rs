@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::InForce;
 use super::access;
-use super::schema::{KEYS, Key, SECTIONS};
+use super::schema::{Key, LISTS, SECTIONS};
 use super::value::Kind;
 
 /// The defaults as a TOML file with a comment at each key: the lowest layer of every configuration, and a good start
@@ -13,13 +13,13 @@ use super::value::Kind;
 #[must_use]
 pub fn toml() -> String {
     let mut text = String::new();
-    for key in top_level() {
+    for key in LISTS {
         comment(&mut text, key);
         push(&mut text, format_args!("{} = {}\n\n", key.name(), key.default));
     }
     for section in SECTIONS {
         push(&mut text, format_args!("# {}\n[{}]\n", section.doc, section.name));
-        for key in KEYS.iter().filter(|key| key.section() == section.name) {
+        for key in section.keys {
             comment(&mut text, key);
             push(&mut text, format_args!("{} = {}\n", key.name(), key.default));
         }
@@ -58,11 +58,11 @@ pub fn markdown() -> String {
     let mut text = String::from(INTRODUCTION);
     for section in SECTIONS {
         push(&mut text, format_args!("\n## `[{}]`\n\n{}\n", section.name, section.doc));
-        for key in KEYS.iter().filter(|key| key.section() == section.name) {
+        for key in section.keys {
             entry(&mut text, key);
         }
     }
-    for key in top_level() {
+    for key in LISTS {
         push(&mut text, format_args!("\n## `[[{}]]`\n", key.name()));
         entry(&mut text, key);
         if key.kind == Kind::Access {
@@ -96,10 +96,6 @@ fn entry(text: &mut String, key: &Key) {
     push(text, format_args!("* value: {}\n", key.kind));
     push(text, format_args!("* default: `{}`\n", key.default));
     push(text, format_args!("* variable: `{}`\n", key.variable()));
-}
-
-fn top_level() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().filter(|key| key.section().is_empty())
 }
 
 fn comment(text: &mut String, key: &Key) {
