@@ -1,11 +1,7 @@
-//! Texts that nobody is to read in a log, an error or an answer of the API: as a type, and inside of addresses.
+//! Texts that nobody is to read in a log, an error or an answer of the API.
 //!
-//! A [`Secret`] is what the configuration and the peers give to be compared or computed with. Addresses that hold such
-//! texts among others are shown by [`mask_url`], [`mask_query`] and [`mask_stream_id`].
-
-mod mask;
-
-pub use mask::{is_secret_name, mask_query, mask_stream_id, mask_url};
+//! What the configuration and the peers give to be compared or computed with is a [`Secret`]. Where secrets stand inside of
+//! other texts, who shows those masks them: `config` in its faults, `thalweg-srt-io` in stream ids.
 
 use std::fmt;
 
