@@ -129,8 +129,8 @@ where
     })
 }
 
-/// Holds the conversation with one peer, until either side ends it; a `refusal` is said as soon as it can be. What is sent last has arrived when this returns,
-/// unless the peer is too slow.
+/// Holds the conversation with one peer, until either side ends it; a `refusal` is said as soon as it can be. What is
+/// sent last has arrived when this returns, unless the peer is too slow.
 ///
 /// # Suspends
 ///
