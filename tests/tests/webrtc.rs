@@ -175,7 +175,10 @@ fn junk_on_the_port_disturbs_no_viewer() {
     }
     let count = before["video"]["framesDecoded"].as_u64().unwrap_or(0);
     let after = wait_for_pictures(&page, count + 60);
-    assert_eq!(after["video"]["freezeCount"], 0, "{after:#}");
+    // Whether a picture is late for a moment is up to who else uses the machine.
+    for lost in ["packetsLost", "pliCount"] {
+        assert_eq!(after["video"][lost], before["video"][lost], "{after:#}");
+    }
 }
 
 #[test]
