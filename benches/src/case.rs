@@ -38,10 +38,12 @@ pub(crate) enum Case {
     Source,
     HlsBlocked,
     Hls,
+    HlsDisplay,
+    HlsDisplayTuned,
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::Yield,
         Self::Cond,
         Self::CondDeadline,
@@ -74,6 +76,8 @@ impl Case {
         Self::Source,
         Self::HlsBlocked,
         Self::Hls,
+        Self::HlsDisplay,
+        Self::HlsDisplayTuned,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -110,6 +114,8 @@ impl Case {
             Self::Source => "source",
             Self::HlsBlocked => "hls blocked",
             Self::Hls => "hls",
+            Self::HlsDisplay => "hls-display",
+            Self::HlsDisplayTuned => "hls-display-tuned",
         }
     }
 
@@ -133,6 +139,8 @@ impl Case {
             | Self::DelayRtmpFlv
             | Self::Idle
             | Self::HlsBlocked
+            | Self::HlsDisplay
+            | Self::HlsDisplayTuned
             | Self::Source => &[1],
             Self::Flv0
             | Self::Flv100

@@ -43,6 +43,8 @@ pub(crate) fn measure(case: Case, contender: ContenderName, plan: Plan) -> Measu
         Case::Source => source(plan),
         Case::HlsBlocked => hls_blocked(plan),
         Case::Hls => hls_viewers(contender, plan),
+        Case::HlsDisplay => hls_display("{}", plan),
+        Case::HlsDisplayTuned => hls_display(TUNED, plan),
         _ => Err(format!("{case} is of another suite").into()),
     }
 }
@@ -188,6 +190,29 @@ fn hls_blocked(plan: Plan) -> Measured {
     Ok(lines)
 }
 
+/// From the arrival of a picture to its display by hls.js in Chromium.
+fn hls_display(config: &str, plan: Plan) -> Measured {
+    let gateway = Gateway::start(None, &["hls.part_ms=200", "hls.target_s=2", "hls.always=true"])?;
+    let url = format!("http://127.0.0.1:{}/live/cam0.m3u8", gateway.port("http")?);
+    display(&gateway, "hls", &url, config, plan)
+}
+
+/// What Chromium shows of a stream; measured once the player has had its time to settle.
+fn display(gateway: &Gateway, player: &str, url: &str, config: &str, plan: Plan) -> Measured {
+    let first = JOIN_OF_DISPLAY + WARM_UP_OF_DISPLAY;
+    let times = [JOIN_OF_DISPLAY, first, first + plan.rep].map(|time| time.as_millis().to_string());
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["gateway-display", player, &gateway.port("rtmp")?.to_string(), url, config]);
+    let mut lines = Vec::new();
+    command.args(times);
+    let (process, ()) = Process::start(command, |line| {
+        lines.push(line.trim_end().to_owned());
+        Some(())
+    })?;
+    lines.extend(process.finish()?);
+    Ok(lines)
+}
+
 /// Plain HLS to many, of segments in memory or, from nginx, of the same segments on a RAM disk.
 fn hls_viewers(contender: ContenderName, plan: Plan) -> Measured {
     let disk = RamDisk::new()?;
@@ -322,6 +347,11 @@ const SINK_CORE: &str = "1";
 /// From the last connection on.
 const WARM_UP: Duration = Duration::from_secs(1);
 const WARM_UP_OF_DELAY: Duration = Duration::from_secs(5);
+/// What docs/hls.md tells to give hls.js.
+const TUNED: &str = r#"{"maxLiveSyncPlaybackRate": 1.1}"#;
+/// In the middle of a group of pictures of a stream that has been there for a while.
+const JOIN_OF_DISPLAY: Duration = Duration::from_secs(7);
+const WARM_UP_OF_DISPLAY: Duration = Duration::from_secs(10);
 const WARM_UP_OF_MANY: Duration = Duration::from_secs(3);
 const WARM_UP_OF_SOURCE: Duration = Duration::from_secs(8);
 /// The viewers' thread sleeps most of the time; one that waits for a core for longer than this is late to read.

@@ -54,12 +54,12 @@ impl Clip {
         fs::create_dir_all(&folder)?;
         let clip = Self { folder };
         if !clip.flv().exists() {
-            clip.make(&clip.flv(), ENCODE)?;
+            make(&clip.folder, &clip.flv(), ENCODE)?;
         }
         if !clip.ts().exists() {
             let flv = clip.flv();
             let input = ["-i", flv.to_str().ok_or("the folder's name is no text")?];
-            clip.make(&clip.ts(), &[&input[..], PACK].concat())?;
+            make(&clip.folder, &clip.ts(), &[&input[..], PACK].concat())?;
         }
         Ok(clip)
     }
@@ -86,18 +86,18 @@ impl Clip {
         fs::write(&path, bytes)?;
         Ok(path)
     }
+}
 
-    /// Runs ffmpeg; the file gets its name when it is complete.
-    fn make(&self, path: &Path, args: &[&str]) -> Result<(), Box<dyn Error>> {
-        let part = self.folder.join(format!("gateway-clip-{}.part", process::id()));
-        let status =
-            Command::new("ffmpeg").args(["-v", "error", "-y"]).args(args).arg(&part).status()?;
-        if !status.success() {
-            return Err(format!("ffmpeg ended with {status}").into());
-        }
-        fs::rename(part, path)?;
-        Ok(())
+/// Runs ffmpeg; the file gets its name when it is complete.
+pub(super) fn make(folder: &Path, path: &Path, args: &[&str]) -> Result<(), Box<dyn Error>> {
+    let part = folder.join(format!("gateway-clip-{}.part", process::id()));
+    let status =
+        Command::new("ffmpeg").args(["-v", "error", "-y"]).args(args).arg(&part).status()?;
+    if !status.success() {
+        return Err(format!("ffmpeg ended with {status}").into());
     }
+    fs::rename(part, path)?;
+    Ok(())
 }
 
 /// A minute.

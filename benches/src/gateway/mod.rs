@@ -1,18 +1,21 @@
 //! The gateway's cases: its contenders in C, and the processes that publish and watch.
 //!
 //! The processes of a measurement are children of the harness: the gateway or its contender in C, the encoders
-//! (`publish`), the viewers (`sink`); for delays, encoder and player are one (`delay`). The harness itself only looks
+//! (`publish`), the viewers (`sink`); for delays, encoder and player are one (`delay`, and `display` with Chromium as the player). The harness itself only looks
 //! at the CPU time and memory of the one that is measured (`cases`).
 
+mod browser;
 mod cases;
 mod clip;
 mod delay;
+mod display;
 mod ends;
 mod hls;
 mod publish;
 mod rtmp;
 mod server;
 mod sink;
+mod timecode;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -31,6 +34,7 @@ pub(crate) fn child(name: &str, args: &[String]) -> Result<(), Box<dyn Error>> {
         "gateway-publish" => publish::run(args),
         "gateway-sink" => sink::run(args),
         "gateway-delay" => delay::run(args),
+        "gateway-display" => display::run(args),
         "gateway-blocked" => hls::run_blocked(args),
         "gateway-hls-sink" => hls::run_sink(args),
         _ => Err(format!("no child is called {name:?}").into()),

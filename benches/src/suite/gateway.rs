@@ -35,6 +35,8 @@ pub(crate) const GATEWAY: Suite = Suite {
         Case::Source,
         Case::HlsBlocked,
         Case::Hls,
+        Case::HlsDisplay,
+        Case::HlsDisplayTuned,
     ],
     contenders: &[Thalweg, Loop, Thread, Nginx],
     rounds: 3,
@@ -70,7 +72,9 @@ fn plan(case: Case, contender: ContenderName, n: usize, run: Run) -> Option<Plan
         | Case::DelaySrtTs
         | Case::DelaySrtFmp4
         | Case::DelayRtmpFlv
-        | Case::HlsBlocked => (15_000, 1_000),
+        | Case::HlsBlocked
+        | Case::HlsDisplay
+        | Case::HlsDisplayTuned => (15_000, 1_000),
         Case::Idle => (5_000, 2_000),
         Case::Viewers => (25_000, 1_000),
         Case::Source => (10_000, 1_000),
@@ -124,5 +128,7 @@ const TARGETS: &[Target] = &[
     target(Case::Source, 1, MB_GROWN, Absolute, 1.0),
     // From the issue "HLS and LL-HLS, recording, and the page".
     target(Case::HlsBlocked, 1, LATE_P99, Absolute, 5_000.0),
+    target(Case::HlsDisplay, 1, LATE_P50, Absolute, 1_500_000.0),
+    target(Case::HlsDisplayTuned, 1, LATE_P50, Absolute, 1_500_000.0),
     target(Case::Hls, 1_000, US_CPU, Peer(Nginx), 1.3),
 ];
