@@ -55,7 +55,19 @@ pub struct Client {
     kick: RefCell<Option<Box<dyn Fn()>>>,
     leash: RefCell<Option<Leash>>,
     detail: RefCell<Option<Box<dyn Fn() -> Figures>>>,
+    path: Cell<Option<Path>>,
     table: Weak<Table>,
+}
+
+/// The way that media takes, where it is another than that of the connection's first word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// What carries it: `udp`, `tcp`.
+    pub network: &'static str,
+    /// Our end, as the peer was told it.
+    pub local: SocketAddr,
+    /// The peer's end, as seen from here.
+    pub remote: SocketAddr,
 }
 
 /// Names, with their units last, and values.
@@ -114,6 +126,7 @@ impl Clients {
             kick: RefCell::new(None),
             leash: RefCell::new(None),
             detail: RefCell::new(None),
+            path: Cell::new(None),
             table: Rc::downgrade(&self.0),
         });
         self.0.clients.borrow_mut().insert(id, Rc::downgrade(&client));
@@ -369,6 +382,16 @@ impl Client {
     /// The transport's figures; empty when it has none.
     pub fn detail(&self) -> Figures {
         self.detail.borrow().as_ref().map(|detail| detail()).unwrap_or_default()
+    }
+
+    /// The way that its media takes from now on.
+    pub fn set_path(&self, path: Option<Path>) {
+        self.path.set(path);
+    }
+
+    /// The way that its media takes, where that is known and another than that of its first word.
+    pub fn path(&self) -> Option<Path> {
+        self.path.get()
     }
 
     /// Counts what was sent.

@@ -28,7 +28,7 @@ mod timeline;
 mod tracked;
 mod units;
 
-pub use client::{Client, ClientId, Clients, Figures, Role};
+pub use client::{Client, ClientId, Clients, Figures, Path, Role};
 pub use events::{Elsewhere, Event, EventKind, Events, Rejection};
 pub use feed::Format;
 pub use limits::{Limits, Refusal};

@@ -1,6 +1,7 @@
 //! Connections, as SRS tells of them and more, and ending one.
 
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use serde::Serialize;
@@ -12,7 +13,7 @@ use super::{KbpsInfo, NO_CLIENT, NOT_ENDED, figures, tc_url, vhost_id};
 use crate::admin::Admin;
 use crate::admin::rates::Reading;
 use crate::http::Exchange;
-use crate::hub::{Client, ClientId, EventKind, Lag, Role};
+use crate::hub::{Client, ClientId, EventKind, Lag, Path, Role};
 use crate::key::StreamKey;
 
 /// A part of a list, under the name of what it lists.
@@ -53,6 +54,15 @@ struct ClientInfo {
     lag: Option<LagInfo>,
     /// What its transport tells, by name.
     transport: Map<String, Value>,
+    /// The way of its media; `null` where that is the connection's own.
+    path: Option<PathInfo>,
+}
+
+#[derive(Serialize)]
+struct PathInfo {
+    network: &'static str,
+    local: SocketAddr,
+    remote: SocketAddr,
 }
 
 #[derive(Serialize)]
@@ -127,6 +137,7 @@ impl Admin {
             skips: client.skips.get(),
             lag: client.lag().and_then(|lag| lag.now()).map(LagInfo::from),
             transport: figures(client.detail()),
+            path: client.path().map(PathInfo::from),
         }
     }
 }
@@ -134,6 +145,12 @@ impl Admin {
 impl From<Lag> for LagInfo {
     fn from(lag: Lag) -> Self {
         Self { format: lag.format, chunks: lag.chunks, ms: lag.span.ms() }
+    }
+}
+
+impl From<Path> for PathInfo {
+    fn from(Path { network, local, remote }: Path) -> Self {
+        Self { network, local, remote }
     }
 }
 

@@ -13,6 +13,7 @@ impl Page {
     pub(super) fn connections(&mut self, clients: &[Rc<Client>]) {
         self.kinds(clients);
         self.transports(clients);
+        self.paths(clients);
     }
 
     fn kinds(&mut self, clients: &[Rc<Client>]) {
@@ -54,6 +55,23 @@ impl Page {
             self.add(&name, "What the transport of a connection tells.", values);
         }
     }
+
+    /// A value of 1 for each, as OpenMetrics tells of what is no number.
+    fn paths(&mut self, clients: &[Rc<Client>]) {
+        let paths = clients.iter().filter_map(|client| {
+            let path = client.path()?;
+            let mut labels = labels(client);
+            labels.push(("network", path.network.to_owned()));
+            labels.push(("local", path.local.to_string()));
+            labels.push(("remote", path.remote.to_string()));
+            Some((labels, 1.0))
+        });
+        let paths: Vec<_> = paths.take(CONNECTIONS_MAX).collect();
+        if !paths.is_empty() {
+            let help = "The way of a connection's media.";
+            self.add("thalweg_connection_path", help, Values::Gauge(paths));
+        }
+    }
 }
 
 fn role_name(client: &Client) -> &'static str {
@@ -84,10 +102,10 @@ fn long_unit(name: &str) -> String {
     }
 }
 
-/// Packets and bytes are counted, except those that are somewhere at the moment, or may be.
+/// Packets, bytes and requests are counted, except those that are somewhere at the moment, or may be.
 fn counts_up(name: &str) -> bool {
+    const COUNTED: [&str; 5] = ["_packets", "_bytes", "_frames", "_nacks", "_plis"];
     let is_state = ["in_flight", "buffer", "window", "tolerance", "distance", "mss"];
     let is_state = is_state.iter().any(|word| name.contains(word));
-    (name.ends_with("_packets") || name.ends_with("_bytes") || name.ends_with("_frames"))
-        && !is_state
+    COUNTED.iter().any(|unit| name.ends_with(unit)) && !is_state
 }

@@ -53,7 +53,7 @@ class ClientRow {
         set('rate', bits(rate === null ? null : rate * 8));
         // Cells without anything to tell are left out on narrow screens.
         set('rtt', client.transport.rtt_s === undefined ? '' : milliseconds(client.transport.rtt_s));
-        const loss = recentLoss(this.history);
+        const loss = lossIn(client) ?? recentLoss(this.history);
         set('loss', loss.share === null ? '' : percent(loss.share), loss.kind);
         set('skips', client.publish ? '' : String(client.skips), client.skips > 0 ? 'warn' : '');
         this.root.querySelector('.kick').setAttribute('aria-label', `Kick ${from}, which ${field(this.root, 'does').textContent}`);
@@ -65,8 +65,16 @@ export function recentLoss(history) {
     if (history.readings.at(-1)?.packets === undefined) return { share: null, kind: '' };
     const [lost, packets, dropped] = ['lost', 'packets', 'dropped'].map((name) => history.growth(name, 10_000).by);
     const share = lost + packets > 0 ? lost / (lost + packets) : 0;
-    return { share, kind: dropped > 0 || share > 0.05 ? 'bad' : share > 0.01 ? 'warn' : '' };
+    return { share, kind: dropped > 0 ? 'bad' : kindOf(share) };
 }
+
+// The share that is lost where the transport tells that itself, which sends again what it can.
+export function lossIn({ publish, transport }) {
+    const share = publish ? transport.received_loss_ratio : transport.sent_loss_ratio;
+    return share === undefined ? null : { share, kind: kindOf(share) };
+}
+
+const kindOf = (share) => (share > 0.05 ? 'bad' : share > 0.01 ? 'warn' : '');
 
 export class Clients {
     rows = new Map();

@@ -1,7 +1,7 @@
 // One stream: its row, and what is behind it.
 
 import { addressRow, encoded, publishAt, watchAt } from './addresses.js';
-import { Clients, packetsOf, protocolName, recentLoss } from './clients.js';
+import { Clients, lossIn, packetsOf, protocolName, recentLoss } from './clients.js';
 import { arrange, clone, field, say, show } from './document.js';
 import {
     Graph, Readings, bits, bitsOf, codecName, draw, duration, frameRate, lossOf, milliseconds, percent,
@@ -111,7 +111,7 @@ export class Stream {
         draw(this.spark, this.history.points(bitsOf('in')), 1e5);
         set('viewers', String(this.viewers));
         set('rtt', milliseconds(publisher?.transport.rtt_s));
-        const loss = publisher ? recentLoss(this.links) : { share: null, kind: '' };
+        const loss = publisher ? lossIn(publisher) ?? recentLoss(this.links) : { share: null, kind: '' };
         set('loss', percent(loss.share), loss.kind);
         set('uptime', duration(info.seconds));
     }

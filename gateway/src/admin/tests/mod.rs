@@ -280,8 +280,27 @@ fn clients_are_what_srs_says_of_them_and_more() {
         assert_eq!(player["ip"], "2001:db8::1");
         assert_eq!(publisher["transport"]["rtt_s"], 0.025);
         assert_eq!(gateway.get("/api/v1/clients/2").json()["client"]["id"], "2");
+        assert!(player["path"].is_null());
         let streams = gateway.get("/api/v1/streams").json();
         assert_eq!(player["stream"], streams["streams"][0]["id"]);
+    });
+}
+
+#[test]
+fn the_way_of_media_is_told_where_it_is_another_than_the_connections() {
+    simulate(|| {
+        let gateway = Gateway::new(10);
+        let (_publisher, client) = gateway.publish("live/cam");
+        let (local, remote) = ("192.0.2.2:8000".parse().unwrap(), "[::1]:5000".parse().unwrap());
+        client.set_path(Some(hub::Path { network: "udp", local, remote }));
+        assert_eq!(
+            gateway.get("/api/v1/clients/1").json()["client"]["path"],
+            serde_json::json!({ "network": "udp", "local": "192.0.2.2:8000", "remote": "[::1]:5000" })
+        );
+        let line = "thalweg_connection_path{client=\"1\",stream=\"live/cam\",role=\"publish\",network=\"udp\",\
+                    local=\"192.0.2.2:8000\",remote=\"[::1]:5000\"} 1.0";
+        let metrics = gateway.get("/metrics").body;
+        assert!(metrics.contains(&format!("\n{line}\n")), "{metrics}");
     });
 }
 

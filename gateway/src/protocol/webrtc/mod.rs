@@ -6,6 +6,7 @@
 //! payloads; what is done for each is SRTP.
 
 mod aac;
+mod figures;
 mod fragment;
 mod frames;
 mod negotiate;

@@ -69,7 +69,7 @@ const SECTIONS_MAX: usize = 32;
 const CANDIDATES_MAX: usize = 256;
 
 /// How often a peer's figures are looked at.
-const STATS: Duration = Duration::from_secs(2);
+const STATS: Duration = Duration::from_secs(1);
 
 /// How many packets are kept to be sent again: a second and a half of 10 Mbit/s. They are shared with the other viewers.
 pub(super) const RESEND_PACKETS: usize = 1_500;

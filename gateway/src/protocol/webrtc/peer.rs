@@ -2,23 +2,21 @@
 //! may happen to them.
 
 use super::{
+    figures::Told,
     negotiate,
     outbox::Outbox,
     port::{Datagram, Mailbox},
     resource::{Control, Fresh},
 };
-use crate::hub::{Client, Figures};
+use crate::hub::Client;
 use std::{
-    cell::RefCell,
     fmt, io,
     net::SocketAddr,
-    rc::Rc,
     time::{Duration, Instant},
 };
 use str0m::{
     Event, Input, Output, Rtc, RtcError,
     net::{Protocol, Receive},
-    stats::PeerStats,
 };
 use thalweg_runtime::{
     self as rt, WaitError, select,
@@ -75,7 +73,7 @@ pub(super) struct Peer<'a> {
     heard: Instant,
     /// When the stack wants to be called.
     timer: Instant,
-    figures: Rc<RefCell<Figures>>,
+    pub(super) told: Told,
 }
 
 /// What a peer was woken by.
@@ -98,9 +96,6 @@ impl<'a> Peer<'a> {
         client: &'a Client,
         limits: Limits,
     ) -> Self {
-        let figures = Rc::new(RefCell::new(Figures::new()));
-        let shown = Rc::clone(&figures);
-        client.set_detail(move || shown.borrow().clone());
         let now = rt::now();
         Self {
             rtc,
@@ -114,7 +109,7 @@ impl<'a> Peer<'a> {
             begun: now,
             heard: now,
             timer: now,
-            figures,
+            told: Told::of(client, now),
         }
     }
 
@@ -141,7 +136,7 @@ impl<'a> Peer<'a> {
                     }
                     return Ok(Some(Event::Connected));
                 }
-                Output::Event(Event::PeerStats(stats)) => self.note_peer(&stats),
+                Output::Event(Event::PeerStats(stats)) => self.told.note_peer(&stats, self.client),
                 Output::Event(Event::Closed) => return Err(PeerEnd::Left),
                 Output::Event(event) => return Ok(Some(event)),
                 Output::Timeout(at) => {
@@ -213,15 +208,6 @@ impl<'a> Peer<'a> {
         });
     }
 
-    /// Sets figures that the API shows; those without a value are left out.
-    pub(super) fn note(&self, values: impl IntoIterator<Item = (&'static str, Option<f64>)>) {
-        let mut figures = self.figures.borrow_mut();
-        for (name, value) in values {
-            figures.retain(|&(known, _)| known != name);
-            figures.extend(value.map(|value| (name, value)));
-        }
-    }
-
     /// What came by HTTP.
     fn obey(&mut self, control: Control) {
         match control {
@@ -276,14 +262,6 @@ impl<'a> Peer<'a> {
         let sent = self.outbox.flush(self.mailbox.port());
         self.client.sent.set(self.outbox.total());
         sent.map_err(PeerEnd::Io)
-    }
-
-    fn note_peer(&self, stats: &PeerStats) {
-        self.note([
-            ("rtt_s", stats.rtt.map(|rtt| rtt.as_secs_f64())),
-            ("sent_loss_ratio", stats.egress_loss_fraction.map(f64::from)),
-            ("received_loss_ratio", stats.ingress_loss_fraction.map(f64::from)),
-        ]);
     }
 }
 

@@ -202,13 +202,7 @@ impl Ingest<'_> {
 
     fn note_ingress(&self, stats: &MediaIngressStats) {
         let video = self.tracks.iter().find(|track| track.kind() == MediaKind::Video);
-        let names = if video.is_some_and(|track| track.mid() == stats.mid) {
-            ["video_packets", "video_nacks", "video_plis"]
-        } else {
-            ["audio_packets", "audio_nacks", "audio_plis"]
-        };
-        #[expect(clippy::cast_precision_loss, reason = "figures for people; 2^53 packets are far")]
-        let values = [stats.packets, stats.nacks, stats.plis].map(|it| Some(it as f64));
-        self.peer.note(names.into_iter().zip(values));
+        let is_video = video.is_some_and(|track| track.mid() == stats.mid);
+        self.peer.told.note_ingress(stats, is_video);
     }
 }

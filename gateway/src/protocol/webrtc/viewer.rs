@@ -213,15 +213,7 @@ impl Viewer<'_> {
 
     fn note_egress(&mut self, stats: &MediaEgressStats) {
         let is_video = self.video.as_ref().is_some_and(|track| track.out.mid == stats.mid);
-        let names = if is_video {
-            ["video_packets", "video_nacks", "video_plis"]
-        } else {
-            ["audio_packets", "audio_nacks", "audio_plis"]
-        };
-        #[expect(clippy::cast_precision_loss, reason = "figures for people; 2^53 packets are far")]
-        let values =
-            [stats.packets, stats.nacks, stats.plis + stats.firs].map(|it| Some(it as f64));
-        self.peer.note(names.into_iter().zip(values));
+        self.peer.told.note_egress(stats, is_video);
         if !is_video {
             return;
         }

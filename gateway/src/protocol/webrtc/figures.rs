@@ -1,0 +1,121 @@
+//! What is told of a peer: its round trip, what is lost both ways, rates, requests, and the way that its media takes.
+//!
+//! The stack counts, and says so every second; what it says is kept until it says something else. Names are those of the
+//! API, units last.
+
+use crate::hub::{Client, Figures, Path};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Instant,
+};
+use str0m::{
+    net::Protocol,
+    stats::{CandidatePairStats, MediaEgressStats, MediaIngressStats, PeerStats},
+};
+
+/// What is told of one peer.
+#[derive(Debug)]
+pub(super) struct Told {
+    figures: Rc<RefCell<Figures>>,
+    /// When the stack told last, and the bytes that had been sent and received.
+    before: Cell<(Instant, u64, u64)>,
+    /// What feedback of every packet has told, which is better than what reports of a stream tell.
+    by_packet: Cell<ByPacket>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct ByPacket {
+    rtt: bool,
+    sent_loss: bool,
+    received_loss: bool,
+}
+
+/// Names of what is counted of pictures.
+const VIDEO: [&str; 3] = ["video_packets", "video_nacks", "video_plis"];
+
+/// Names of what is counted of sound.
+const AUDIO: [&str; 3] = ["audio_packets", "audio_nacks", "audio_plis"];
+
+impl Told {
+    /// The client shows it.
+    pub(super) fn of(client: &Client, now: Instant) -> Self {
+        let figures = Rc::new(RefCell::new(Figures::new()));
+        let shown = Rc::clone(&figures);
+        client.set_detail(move || shown.borrow().clone());
+        Self { figures, before: Cell::new((now, 0, 0)), by_packet: Cell::default() }
+    }
+
+    /// Sets figures; those without a value are left out.
+    pub(super) fn note(&self, values: impl IntoIterator<Item = (&'static str, Option<f64>)>) {
+        let mut figures = self.figures.borrow_mut();
+        for (name, value) in values {
+            figures.retain(|&(known, _)| known != name);
+            figures.extend(value.map(|value| (name, value)));
+        }
+    }
+
+    /// What holds for the peer as a whole.
+    pub(super) fn note_peer(&self, stats: &PeerStats, client: &Client) {
+        client.set_path(stats.selected_candidate_pair.as_ref().map(path));
+        let (sent, received) = (client.sent.get(), client.received.get());
+        let (at, sent_before, received_before) =
+            self.before.replace((stats.timestamp, sent, received));
+        let passed = stats.timestamp.saturating_duration_since(at).as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "a rate; 2^53 bytes are far")]
+        let rate = |bytes: u64| (passed > 0.0).then(|| bytes as f64 * 8.0 / passed);
+        self.by_packet.set(ByPacket {
+            rtt: stats.rtt.is_some(),
+            sent_loss: stats.egress_loss_fraction.is_some(),
+            received_loss: stats.ingress_loss_fraction.is_some(),
+        });
+        self.note([
+            ("rtt_s", stats.rtt.map(|rtt| rtt.as_secs_f64())),
+            ("sent_loss_ratio", stats.egress_loss_fraction.map(f64::from)),
+            ("received_loss_ratio", stats.ingress_loss_fraction.map(f64::from)),
+            ("send_bits_per_s", rate(sent - sent_before)),
+            ("recv_bits_per_s", rate(received - received_before)),
+        ]);
+    }
+
+    /// What holds for a stream that is sent. Comes after what holds for the peer.
+    pub(super) fn note_egress(&self, stats: &MediaEgressStats, is_video: bool) {
+        let values = [stats.packets, stats.nacks, stats.plis + stats.firs];
+        self.note_counts(is_video, values);
+        let by_packet = self.by_packet.get();
+        if let Some(rtt) = stats.rtt.filter(|_| !by_packet.rtt) {
+            self.note([("rtt_s", Some(rtt.as_secs_f64()))]);
+        }
+        if let Some(loss) = stats.loss.filter(|_| is_video && !by_packet.sent_loss) {
+            self.note([("sent_loss_ratio", Some(f64::from(loss)))]);
+        }
+    }
+
+    /// What holds for a stream that is received. Comes after what holds for the peer.
+    pub(super) fn note_ingress(&self, stats: &MediaIngressStats, is_video: bool) {
+        self.note_counts(is_video, [stats.packets, stats.nacks, stats.plis + stats.firs]);
+        let by_packet = self.by_packet.get();
+        if let Some(rtt) = stats.rtt.filter(|_| !by_packet.rtt) {
+            self.note([("rtt_s", Some(rtt.as_secs_f64()))]);
+        }
+        if let Some(loss) = stats.loss.filter(|_| is_video && !by_packet.received_loss) {
+            self.note([("received_loss_ratio", Some(f64::from(loss)))]);
+        }
+    }
+
+    fn note_counts(&self, is_video: bool, values: [u64; 3]) {
+        let names = if is_video { VIDEO } else { AUDIO };
+        #[expect(clippy::cast_precision_loss, reason = "figures for people; 2^53 packets are far")]
+        let values = values.map(|value| Some(value as f64));
+        self.note(names.into_iter().zip(values));
+    }
+}
+
+fn path(pair: &CandidatePairStats) -> Path {
+    let network = match pair.protocol {
+        Protocol::Udp => "udp",
+        // With TLS around it or not: that is not told apart elsewhere either.
+        _ => "tcp",
+    };
+    Path { network, local: pair.local.addr, remote: pair.remote.addr }
+}
