@@ -162,6 +162,32 @@ fn the_dashboard_asks_for_metrics_that_there_are() {
 }
 
 #[test]
+fn who_asked_for_a_stream_that_is_not_there_is_known_by_every_protocol() {
+    let gateway = Gateway::start(&["play.wait_ms=0"]);
+    for format in ["flv", "m3u8"] {
+        let (status, _, body) = curl(&gateway, &format!("live/none.{format}"), &[]);
+        assert_eq!(status, 404, "{body}");
+    }
+    let mut rtmp = Conversation::begin(gateway.rtmp);
+    rtmp.connect("live");
+    rtmp.play("none");
+    rtmp.wait_for("NetStream.Play.StreamNotFound");
+    // In its handshake.
+    let _refused = srt::knock(gateway.srt, "#!::r=live/none,m=request");
+    until("all of them to be listed", || {
+        let rejections = gateway.api("api/v1/rejections");
+        let listed = rejections.pointer("/rejections").and_then(Value::as_array);
+        let of = |protocol: &str| {
+            listed.into_iter().flatten().any(|one| {
+                one["protocol"].as_str() == Some(protocol)
+                    && one["stream"].as_str().is_some_and(|stream| stream.contains("live/none"))
+            })
+        };
+        ["flv", "http", "rtmp", "srt"].into_iter().all(of)
+    });
+}
+
+#[test]
 fn under_load_nobody_new_may_play_but_whoever_publishes_may() {
     let gateway = Gateway::start(&["overload.memory=\"1MiB\"", "overload.step_ms=3600000"]);
     until("too much load", || level(&gateway) == "refuse_viewers");

@@ -133,6 +133,7 @@ fn play<M: Format + Media>(
         Ok(source) => source,
         Err(SubscribeError::Wait(error)) => return Err(error.into()),
         Err(error) => {
+            client.note_refusal(Some(grant.key()), &error, None);
             return refuse(exchange, Response::text(StatusCode::NOT_FOUND, &format!("{error}\n")));
         }
     };

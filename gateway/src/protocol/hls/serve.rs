@@ -115,7 +115,7 @@ impl Hls {
         viewer: &mut Option<Rc<Viewer>>,
     ) -> Answer {
         let grant = self.admit(exchange, key, session)?;
-        let source = self.source(&grant)?;
+        let source = self.source(&grant, session)?;
         let stream = self.stream(&source).map_err(|error| unavailable(&error.to_string()))?;
         let has_media = |state: &State| {
             let main = state.lanes.first();
@@ -311,12 +311,15 @@ impl Hls {
         Ok(self.viewers().enter(name, peer, grant))
     }
 
-    fn source(&self, grant: &PlayGrant) -> Result<Rc<Source>, NoAnswer> {
+    fn source(&self, grant: &PlayGrant, session: &Session) -> Result<Rc<Source>, NoAnswer> {
         let settings = self.settings();
         match settings.registry.wait_for(grant, rt::now() + settings.wait) {
             Ok(source) => Ok(source),
             Err(SubscribeError::Wait(error)) => Err(NoAnswer::Wait(error)),
-            Err(error) => Err(told(StatusCode::NOT_FOUND, &error.to_string())),
+            Err(error) => {
+                session.client.note_refusal(Some(grant.key()), &error, None);
+                Err(told(StatusCode::NOT_FOUND, &error.to_string()))
+            }
         }
     }
 

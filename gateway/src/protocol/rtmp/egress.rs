@@ -41,7 +41,10 @@ where
     let source = match registry.wait_for(grant, rt::now() + settings.wait) {
         Ok(source) => source,
         Err(SubscribeError::Wait(error)) => return Err(RtmpEnd::Wait(error)),
-        Err(error) => return Err(wire.refuse(Status::StreamNotFound, &error.to_string())),
+        Err(error) => {
+            wire.client.note_refusal(Some(grant.key()), &error, None);
+            return Err(wire.refuse(Status::StreamNotFound, &error.to_string()));
+        }
     };
     let carriage = wire.abilities().carriage(settings.silent_player);
     let subscriber = subscribe(&source, carriage, settings.start)?;

@@ -59,7 +59,10 @@ pub(super) fn play(
     let source = match registry.wait_for(grant, rt::now() + settings.wait) {
         Ok(source) => source,
         Err(SubscribeError::Wait(error)) => return Err(SrtEnd::Wait(error)),
-        Err(error) => return Err(SrtEnd::Refused(error.to_string())),
+        Err(error) => {
+            client.note_refusal(Some(grant.key()), &error, None);
+            return Err(SrtEnd::Refused(error.to_string()));
+        }
     };
     let mut subscriber = source
         .subscribe::<TsMux>(Select::All, settings.start)
