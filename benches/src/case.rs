@@ -40,10 +40,15 @@ pub(crate) enum Case {
     Hls,
     HlsDisplay,
     HlsDisplayTuned,
+    DelaySrtWebRtc,
+    WebRtc,
+    WebRtcViewers,
+    WebRtcJoin,
+    WebRtcBrowser,
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 34] = [
+    pub(crate) const ALL: [Self; 39] = [
         Self::Yield,
         Self::Cond,
         Self::CondDeadline,
@@ -78,6 +83,11 @@ impl Case {
         Self::Hls,
         Self::HlsDisplay,
         Self::HlsDisplayTuned,
+        Self::DelaySrtWebRtc,
+        Self::WebRtc,
+        Self::WebRtcViewers,
+        Self::WebRtcJoin,
+        Self::WebRtcBrowser,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -116,6 +126,11 @@ impl Case {
             Self::Hls => "hls",
             Self::HlsDisplay => "hls-display",
             Self::HlsDisplayTuned => "hls-display-tuned",
+            Self::DelaySrtWebRtc => "srt-webrtc",
+            Self::WebRtc => "webrtc",
+            Self::WebRtcViewers => "webrtc viewers",
+            Self::WebRtcJoin => "webrtc-join",
+            Self::WebRtcBrowser => "webrtc-browser",
         }
     }
 
@@ -141,6 +156,9 @@ impl Case {
             | Self::HlsBlocked
             | Self::HlsDisplay
             | Self::HlsDisplayTuned
+            | Self::DelaySrtWebRtc
+            | Self::WebRtcJoin
+            | Self::WebRtcBrowser
             | Self::Source => &[1],
             Self::Flv0
             | Self::Flv100
@@ -148,6 +166,8 @@ impl Case {
             | Self::Rtmp0
             | Self::Rtmp100
             | Self::Rtmp350 => &[1, 100, 1_000],
+            Self::WebRtc => &[50, 100, 200],
+            Self::WebRtcViewers => &[200],
             Self::Publish => &[20, 50],
             Self::Viewers | Self::Hls => &[1_000],
         }

@@ -70,10 +70,18 @@ pub(crate) const KIB_RSS: &str = "KiB rss";
 /// By how much resident memory grew.
 pub(crate) const MB_GROWN: &str = "MB grown";
 
+/// From an offer to the first picture on the screen: the middle and the worst of several.
+pub(crate) const JOIN_P50: &str = "ms join p50";
+pub(crate) const JOIN_MAX: &str = "ms join max";
+/// From a picture's way into SRT to its place on the screen.
+pub(crate) const SHOWN_P50: &str = "ms shown p50";
+pub(crate) const SHOWN_P99: &str = "ms shown p99";
+
 /// All of these.
-pub(crate) const UNITS: [&str; 18] = [
+pub(crate) const UNITS: [&str; 22] = [
     NS, NS_CPU, SYSCALLS, BYTES_RSS, BYTES_PTE, LATE_P50, LATE_P90, LATE_P99, CPU, CPU_MAIN,
-    THREADS, MB_RSS, RESENT, DROPPED, US_CPU, SLEEPS, KIB_RSS, MB_GROWN,
+    THREADS, MB_RSS, RESENT, DROPPED, US_CPU, SLEEPS, KIB_RSS, MB_GROWN, JOIN_P50, JOIN_MAX,
+    SHOWN_P50, SHOWN_P99,
 ];
 
 /// Finds a count that takes one repetition, then times `reps` repetitions of it.

@@ -148,16 +148,18 @@ fn percent_encode(text: &str) -> String {
     text.bytes().map(encode).collect()
 }
 
-fn folder() -> PathBuf {
+/// The scripts and the page.
+pub(super) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("browser")
 }
 
-fn modules() -> PathBuf {
+/// What Node finds its modules in.
+pub(super) fn modules() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/web/node_modules")
 }
 
 /// Where Debian's Chromium is.
-const CHROMIUM: &str = "/usr/bin/chromium";
+pub(super) const CHROMIUM: &str = "/usr/bin/chromium";
 const ENDING: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::ANY_CORE;
-use super::clip::{self, Clip};
+use super::clip::{self, Clip, Footage};
 use super::hls::{RamDisk, start_nginx};
 use super::server::{Gateway, Process, port_of};
 use crate::case::{Case, ContenderName};
@@ -15,10 +15,13 @@ use crate::harness::STARVED;
 use crate::measure::{KIB_RSS, MB_GROWN, MB_RSS, Plan, SLEEPS, US_CPU};
 use crate::suite::Measured;
 
-/// Makes the clip, so that its making disturbs nobody.
+/// Makes the clips, so that their making disturbs nobody.
 pub(crate) fn prepare() {
-    if let Err(error) = Clip::prepare() {
-        crate::harness::progress(&format!("no clip: {error}"));
+    let numbered = [JOIN_GOP_S, SHOWN_GOP_S].map(Footage::Numbered);
+    for footage in [Footage::Usual, Footage::InOrder].into_iter().chain(numbered) {
+        if let Err(error) = Clip::prepare(footage) {
+            crate::harness::progress(&format!("no clip: {error}"));
+        }
     }
 }
 
@@ -39,8 +42,13 @@ pub(crate) fn measure(case: Case, contender: ContenderName, plan: Plan) -> Measu
         Case::Publish => publish_many(contender, plan),
         Case::Play => play_many(contender, plan),
         Case::Idle => idle(plan),
-        Case::Viewers => viewers(plan),
+        Case::Viewers => viewers("flv", Footage::Usual, plan),
         Case::Source => source(plan),
+        Case::DelaySrtWebRtc => delay("srt", "webrtc", plan),
+        Case::WebRtc => fan_out("webrtc", 0, contender, plan),
+        Case::WebRtcViewers => viewers("webrtc", Footage::InOrder, plan),
+        Case::WebRtcJoin => in_browser("join", JOIN_GOP_S, plan),
+        Case::WebRtcBrowser => in_browser("shown", SHOWN_GOP_S, plan),
         Case::HlsBlocked => hls_blocked(plan),
         Case::Hls => hls_viewers(contender, plan),
         Case::HlsDisplay => hls_display("{}", plan),
@@ -58,6 +66,11 @@ fn delay(ingest: &str, output: &str, plan: Plan) -> Measured {
     let times = [first, first + plan.rep].map(|time| time.as_millis().to_string());
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["gateway-delay", ingest, &ports[0], output, &ports[1], &times[0], &times[1]]);
+    lines_of(command)
+}
+
+/// All that a process says.
+fn lines_of(command: Command) -> Measured {
     let mut lines = Vec::new();
     let (process, ()) = Process::start(command, |line| {
         lines.push(line.trim_end().to_owned());
@@ -69,7 +82,8 @@ fn delay(ingest: &str, output: &str, plan: Plan) -> Measured {
 
 /// One stream to many. What the gateway uses without a viewer is not counted.
 fn fan_out(output: &str, window_ms: u32, contender: ContenderName, plan: Plan) -> Measured {
-    let clip = Clip::prepare()?;
+    let footage = if output == "webrtc" { Footage::InOrder } else { Footage::Usual };
+    let clip = Clip::prepare(footage)?;
     if contender == ContenderName::Loop {
         let schedule = clip.schedule("tags", &clip::flv_tags(&clip.flv())?)?;
         let mut command = Command::new(env!("THALWEG_FAN_OUT_C"));
@@ -80,7 +94,7 @@ fn fan_out(output: &str, window_ms: u32, contender: ContenderName, plan: Plan) -
     }
     let window = format!("play.merge_window_ms={window_ms}");
     let gateway = Gateway::start(Some(SERVER_CORE), &[&window, WITHOUT_SRT])?;
-    let _encoder = start_encoders("rtmp", &gateway, 1)?;
+    let _encoder = start_encoders("rtmp", &gateway, 1, footage)?;
     thread::sleep(WARM_UP.min(plan.rep));
     // Before and after, since it is no less than what a single viewer adds.
     let before = cpu_over(&gateway.process, plan.rep / 2)?;
@@ -138,14 +152,15 @@ fn publish_many(contender: ContenderName, plan: Plan) -> Measured {
         let mut command = Command::new(env!("THALWEG_THREADS_C"));
         command.args(["receive", &count]);
         let (server, port) = Process::start(command, port_of)?;
-        let args = ["gateway-publish", "srt", &port.to_string(), &count];
+        let clip = Footage::Usual.to_string();
+        let args = ["gateway-publish", "srt", &port.to_string(), &count, &clip];
         let (_encoders, _port) = Process::start_self(&args)?;
         // As long as the keyframes take to be spread.
         thread::sleep(WARM_UP_OF_MANY);
         return Ok(vec![per_second(cpu_over(&server, plan.rep)?, plan)]);
     }
     let gateway = Gateway::start(None, &[])?;
-    let _encoders = start_encoders("srt", &gateway, plan.n)?;
+    let _encoders = start_encoders("srt", &gateway, plan.n, Footage::Usual)?;
     let mut sink = start_sink("flv", gateway.port("http")?, plan.n, plan.n, ANY_CORE)?;
     thread::sleep(WARM_UP_OF_MANY);
     Ok(measure_viewers(&gateway.process, &mut sink, plan)?.lines(Duration::ZERO, plan))
@@ -154,7 +169,7 @@ fn publish_many(contender: ContenderName, plan: Plan) -> Measured {
 /// Many players by SRT of one stream.
 fn play_many(contender: ContenderName, plan: Plan) -> Measured {
     if contender == ContenderName::Thread {
-        let clip = Clip::prepare()?;
+        let clip = Clip::prepare(Footage::Usual)?;
         let schedule = clip.schedule("units", &clip::ts_units(&clip.ts())?)?;
         let mut command = Command::new(env!("THALWEG_THREADS_C"));
         command.args(["send", &plan.n.to_string()]).arg(schedule);
@@ -164,7 +179,7 @@ fn play_many(contender: ContenderName, plan: Plan) -> Measured {
         return Ok(measure_viewers(&server, &mut sink, plan)?.lines(Duration::ZERO, plan));
     }
     let gateway = Gateway::start(None, &[])?;
-    let _encoder = start_encoders("udp", &gateway, 1)?;
+    let _encoder = start_encoders("udp", &gateway, 1, Footage::Usual)?;
     thread::sleep(WARM_UP.min(plan.rep));
     let base = cpu_over(&gateway.process, plan.rep)?;
     let mut sink = start_sink("srt", gateway.port("srt")?, plan.n, 1, ANY_CORE)?;
@@ -181,13 +196,7 @@ fn hls_blocked(plan: Plan) -> Measured {
     let times = [first, first + plan.rep].map(|time| time.as_millis().to_string());
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["gateway-blocked", &ports[0], &ports[1], &times[0], &times[1]]);
-    let mut lines = Vec::new();
-    let (process, ()) = Process::start(command, |line| {
-        lines.push(line.trim_end().to_owned());
-        Some(())
-    })?;
-    lines.extend(process.finish()?);
-    Ok(lines)
+    lines_of(command)
 }
 
 /// From the arrival of a picture to its display by hls.js in Chromium.
@@ -203,14 +212,8 @@ fn display(gateway: &Gateway, player: &str, url: &str, config: &str, plan: Plan)
     let times = [JOIN_OF_DISPLAY, first, first + plan.rep].map(|time| time.as_millis().to_string());
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["gateway-display", player, &gateway.port("rtmp")?.to_string(), url, config]);
-    let mut lines = Vec::new();
     command.args(times);
-    let (process, ()) = Process::start(command, |line| {
-        lines.push(line.trim_end().to_owned());
-        Some(())
-    })?;
-    lines.extend(process.finish()?);
-    Ok(lines)
+    lines_of(command)
 }
 
 /// Plain HLS to many, of segments in memory or, from nginx, of the same segments on a RAM disk.
@@ -223,7 +226,7 @@ fn hls_viewers(contender: ContenderName, plan: Plan) -> Measured {
     } else {
         Gateway::start(Some(SERVER_CORE), &[&plain[..], &["hls.always=true"]].concat())?
     };
-    let _encoder = start_encoders("rtmp", &gateway, 1)?;
+    let _encoder = start_encoders("rtmp", &gateway, 1, Footage::Usual)?;
     let nginx;
     let (server, port) = if contender == ContenderName::Nginx {
         disk.wait_for_segments(2)?;
@@ -252,24 +255,34 @@ fn idle(plan: Plan) -> Measured {
 }
 
 /// What viewers add to the memory of a gateway.
-fn viewers(plan: Plan) -> Measured {
+fn viewers(output: &str, footage: Footage, plan: Plan) -> Measured {
     let gateway = Gateway::start(Some(SERVER_CORE), &[WITHOUT_SRT])?;
-    let _encoder = start_encoders("rtmp", &gateway, 1)?;
+    let _encoder = start_encoders("rtmp", &gateway, 1, footage)?;
     // One viewer has the feed made.
-    let _first = start_sink("flv", gateway.port("http")?, 1, 1, SINK_CORE)?;
+    let _first = start_sink(output, gateway.port("http")?, 1, 1, SINK_CORE)?;
     thread::sleep(plan.rep);
     let before = gateway.process.rss_kib()?;
-    let _sink = start_sink("flv", gateway.port("http")?, plan.n, 1, SINK_CORE)?;
+    let _sink = start_sink(output, gateway.port("http")?, plan.n, 1, SINK_CORE)?;
     thread::sleep(WARM_UP.min(plan.rep));
     // The source goes on to fill its ring meanwhile, which is no viewer's.
     let grown = gateway.process.rss_kib()?.saturating_sub(before);
     Ok(vec![sample(KIB_RSS, grown as f64 / plan.n as f64)])
 }
 
+/// What Chromium shows of a stream that comes by SRT: how soon, or how late.
+fn in_browser(what: &str, gop_s: u32, plan: Plan) -> Measured {
+    let gateway = Gateway::start(None, &[])?;
+    let ports = [gateway.port("srt")?, gateway.port("http")?].map(|port| port.to_string());
+    let (clip, for_ms) = (Footage::Numbered(gop_s).to_string(), plan.rep.as_millis().to_string());
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["gateway-whep", what, &ports[0], &ports[1], &clip, &for_ms]);
+    lines_of(command)
+}
+
 /// What a source still grows by when its ring, of two seconds, is full.
 fn source(plan: Plan) -> Measured {
     let gateway = Gateway::start(None, &["hub.ring_s=2"])?;
-    let _encoder = start_encoders("udp", &gateway, 1)?;
+    let _encoder = start_encoders("udp", &gateway, 1, Footage::Usual)?;
     let _viewers = ["ts", "flv", "mp4"]
         .map(|output| start_sink(output, gateway.port("http")?, 1, 1, ANY_CORE));
     thread::sleep(WARM_UP_OF_SOURCE.min(plan.rep * 4));
@@ -283,9 +296,11 @@ fn start_encoders(
     ingest: &str,
     gateway: &Gateway,
     count: usize,
+    footage: Footage,
 ) -> Result<Process, Box<dyn Error>> {
     let (port, count) = (gateway.port(ingest)?.to_string(), count.to_string());
-    Ok(Process::start_self(&["gateway-publish", ingest, &port, &count])?.0)
+    let args = ["gateway-publish", ingest, &port, &count, &footage.to_string()];
+    Ok(Process::start_self(&args)?.0)
 }
 
 fn start_sink(
@@ -344,6 +359,9 @@ fn scheme(output: &str) -> &str {
 const WITHOUT_SRT: &str = "srt.listen=[]";
 const SERVER_CORE: usize = 0;
 const SINK_CORE: &str = "1";
+/// The least that the page needs to begin with at any time, and what many encoders make.
+const JOIN_GOP_S: u32 = 1;
+const SHOWN_GOP_S: u32 = 4;
 /// From the last connection on.
 const WARM_UP: Duration = Duration::from_secs(1);
 const WARM_UP_OF_DELAY: Duration = Duration::from_secs(5);

@@ -1,14 +1,17 @@
-//! The stream of all cases: a generated clip, cut into what an encoder would send at a time.
+//! The streams of all cases: generated clips, cut into what an encoder would send at a time.
 //!
-//! ffmpeg makes it once, 720p30 H.264 and AAC at 2.1 Mbit/s, as FLV and the same as MPEG-TS; both are kept
+//! ffmpeg makes each once, 720p30 H.264 and AAC at 2.1 Mbit/s, as FLV and the same as MPEG-TS; both are kept
 //! beside the figures. One PES packet holds one access unit, as hardware encoders do it. Only what ffmpeg
 //! writes is understood here: fixed PIDs, one PES packet after the other.
 
 use std::error::Error;
+use std::ffi::OsStr;
+use std::fmt::{self, Write as _};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
+use std::str::FromStr;
 use std::time::Duration;
 
 /// What is sent at one time: an access unit with its packets or as a tag.
@@ -42,19 +45,31 @@ pub(crate) const PACKET_BYTES: usize = 188;
 pub(crate) const VIDEO_PID: u16 = 0x100;
 const AUDIO_PID: u16 = 0x101;
 
-/// The files, made when they are missing.
+/// Which clip.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Footage {
+    /// With B pictures, a keyframe every 2 s.
+    Usual,
+    /// Without B pictures, as WebRTC takes it.
+    InOrder,
+    /// Without B pictures; each picture shows its own number, see [`CODE_BITS`]. A keyframe every so many seconds.
+    Numbered(u32),
+}
+
+/// The files of one clip, made when they are missing.
 #[derive(Clone, Debug)]
 pub(crate) struct Clip {
     folder: PathBuf,
+    footage: Footage,
 }
 
 impl Clip {
-    pub(crate) fn prepare() -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn prepare(footage: Footage) -> Result<Self, Box<dyn Error>> {
         let folder = crate::harness::folder()?;
         fs::create_dir_all(&folder)?;
-        let clip = Self { folder };
+        let clip = Self { folder, footage };
         if !clip.flv().exists() {
-            make(&clip.folder, &clip.flv(), ENCODE)?;
+            make(&clip.folder, &clip.flv(), &footage.encoding())?;
         }
         if !clip.ts().exists() {
             let flv = clip.flv();
@@ -65,11 +80,11 @@ impl Clip {
     }
 
     pub(crate) fn ts(&self) -> PathBuf {
-        self.folder.join("gateway-clip.ts")
+        self.folder.join(format!("gateway-{}.ts", self.footage))
     }
 
     pub(crate) fn flv(&self) -> PathBuf {
-        self.folder.join("gateway-clip.flv")
+        self.folder.join(format!("gateway-{}.flv", self.footage))
     }
 
     /// Writes units as the C programs read them: microseconds (64 bits), length (32), bytes.
@@ -89,7 +104,11 @@ impl Clip {
 }
 
 /// Runs ffmpeg; the file gets its name when it is complete.
-pub(super) fn make(folder: &Path, path: &Path, args: &[&str]) -> Result<(), Box<dyn Error>> {
+pub(super) fn make<S: AsRef<OsStr>>(
+    folder: &Path,
+    path: &Path,
+    args: &[S],
+) -> Result<(), Box<dyn Error>> {
     let part = folder.join(format!("gateway-clip-{}.part", process::id()));
     let status =
         Command::new("ffmpeg").args(["-v", "error", "-y"]).args(args).arg(&part).status()?;
@@ -100,16 +119,84 @@ pub(super) fn make(folder: &Path, path: &Path, args: &[&str]) -> Result<(), Box<
     Ok(())
 }
 
-/// A minute.
+impl Footage {
+    /// What ffmpeg is told to make of it: a minute.
+    fn encoding(self) -> Vec<String> {
+        let mut pictures = "testsrc2=size=1280x720:rate=30".to_owned();
+        if let Self::Numbered(_) = self {
+            pictures.push_str(&numbers());
+        }
+        let gop = match self {
+            Self::Usual | Self::InOrder => 60,
+            Self::Numbered(seconds) => seconds * 30,
+        };
+        let mut args = vec!["-f".to_owned(), "lavfi".to_owned(), "-i".to_owned(), pictures];
+        let rest = ENCODE.iter().map(|&arg| arg.to_owned());
+        args.extend(rest.chain(["-g".to_owned(), gop.to_string()]));
+        if self != Self::Usual {
+            args.extend(["-bf", "0"].map(str::to_owned));
+        }
+        args.extend(["-f", "flv"].map(str::to_owned));
+        args
+    }
+}
+
+/// Names of files and arguments.
+impl fmt::Display for Footage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usual => f.write_str("clip"),
+            Self::InOrder => f.write_str("in-order"),
+            Self::Numbered(seconds) => write!(f, "numbered-{seconds}"),
+        }
+    }
+}
+
+impl FromStr for Footage {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "clip" => Ok(Self::Usual),
+            "in-order" => Ok(Self::InOrder),
+            _ => {
+                let seconds = name.strip_prefix("numbered-").and_then(|it| it.parse().ok());
+                seconds.map(Self::Numbered).ok_or_else(|| format!("no clip is called {name:?}"))
+            }
+        }
+    }
+}
+
+/// The filters that draw a picture's number over its top: squares of [`CODE_SIDE`] in a row, white for 1, the lowest bit
+/// first, and below each the opposite, by which a reader tells that it read well.
+fn numbers() -> String {
+    let width = CODE_BITS * CODE_SIDE;
+    let mut filters = format!(",drawbox=x=0:y=0:w={width}:h={}:color=black:t=fill", 2 * CODE_SIDE);
+    for bit in 0..CODE_BITS {
+        let (x, half, whole) = (bit * CODE_SIDE, 1_u32 << bit, 2_u32 << bit);
+        for (y, when) in [(0, "gte"), (CODE_SIDE, "lt")] {
+            let _infallible = write!(
+                filters,
+                ",drawbox=x={x}:y={y}:w={CODE_SIDE}:h={CODE_SIDE}:color=white:t=fill:\
+                 enable='{when}(mod(n\\,{whole})\\,{half})'"
+            );
+        }
+    }
+    filters
+}
+
+/// Of a picture's number; a minute has 1 800 pictures.
+pub(crate) const CODE_BITS: u32 = 11;
+/// In pixels: as coarse as that, compression leaves it alone.
+pub(crate) const CODE_SIDE: u32 = 32;
+
 #[rustfmt::skip]
 const ENCODE: &[&str] = &[
-    "-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=30",
     "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100",
     "-t", "60",
-    "-c:v", "libx264", "-preset", "veryfast", "-g", "60", "-pix_fmt", "yuv420p",
+    "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p",
     "-b:v", "2M", "-maxrate", "2M", "-bufsize", "2M",
     "-c:a", "aac", "-b:a", "96k",
-    "-f", "flv",
 ];
 /// A PES packet for each access unit.
 const PACK: &[&str] = &["-c", "copy", "-muxdelay", "0", "-pes_payload_size", "0", "-f", "mpegts"];

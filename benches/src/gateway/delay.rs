@@ -16,10 +16,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::clip::{End, Unit};
+use super::clip::{End, Footage, Unit};
 use super::ends::{Form, Packets};
 use super::publish::{Encoder, MESSAGE_BYTES, units};
-use super::{LATENCY_MS, sink};
+use super::{LATENCY_MS, sink, webrtc};
 use crate::child::{argument, write_note, write_samples};
 use crate::measure::{LATE_P50, LATE_P99, Sample};
 use crate::process::Starvation;
@@ -33,15 +33,19 @@ pub(super) fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
     let (in_port, out_port) = (argument(args, 1)?, argument(args, 3)?);
     let [first, last] = [argument(args, 4)?, argument(args, 5)?].map(Duration::from_millis);
     sys::end_after(super::CHILD_LIMIT);
-    let units = units(&ingest)?;
+    let footage = if output == "webrtc" { Footage::InOrder } else { Footage::Usual };
+    let units = units(&ingest, footage)?;
     let mut encoder = Encoder::connect(&ingest, in_port, 0, &mut 0)?;
     let (arrivals, arrived) = mpsc::channel();
     thread::spawn(move || {
         // The stream is there first.
         thread::sleep(JOIN_AFTER);
-        let _over = watch(&output, out_port, |end, at| {
+        let over = watch(&output, out_port, |end, at| {
             let _nobody = arrivals.send((end, at));
         });
+        if let Err(error) = over {
+            write_note(&format!("the player ended: {error}"));
+        }
     });
     let mut reference = (ingest == "srt").then(Reference::connect).transpose()?;
     let begin = Instant::now();
@@ -165,7 +169,14 @@ fn report(sent: &[(End, Seen)], seen: &HashMap<End, Seen>) -> Result<(), Box<dyn
 }
 
 /// Plays, and calls `arrived` with the end of whatever may be a picture and when it was there.
-fn watch(output: &str, port: u16, mut arrived: impl FnMut(End, Seen)) -> io::Result<()> {
+fn watch(
+    output: &str,
+    port: u16,
+    mut arrived: impl FnMut(End, Seen),
+) -> Result<(), Box<dyn Error>> {
+    if output == "webrtc" {
+        return watch_webrtc(port, arrived);
+    }
     let mut buf = vec![0; 1 << 20];
     if output == "srt" {
         let socket = sink::request_srt(port, "cam0", &mut 0)?;
@@ -199,6 +210,16 @@ fn watch(output: &str, port: u16, mut arrived: impl FnMut(End, Seen)) -> io::Res
         }
         form.take(&mut bytes, &mut |end| arrived(end, at));
     }
+}
+
+/// By WebRTC a picture arrives when its last packet has been decrypted.
+fn watch_webrtc(port: u16, mut arrived: impl FnMut(End, Seen)) -> Result<(), Box<dyn Error>> {
+    let mut starvation = Starvation::begin()?;
+    webrtc::watch(port, |end| {
+        let us = raw::now_us();
+        let is_starved = starvation.since_last().is_ok_and(|waited| waited > STARVED);
+        arrived(end, Seen { us, is_starved });
+    })
 }
 
 const JOIN_AFTER: Duration = Duration::from_millis(300);

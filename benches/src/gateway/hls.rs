@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::clip::Kind;
+use super::clip::{Footage, Kind};
 use super::publish::{Encoder, units};
 use super::server::Process;
 use crate::child::{argument, write_port, write_samples};
@@ -32,7 +32,7 @@ pub(super) fn run_blocked(args: &[String]) -> Result<(), Box<dyn Error>> {
     let (in_port, out_port) = (argument(args, 0)?, argument(args, 1)?);
     let [first, last] = [argument(args, 2)?, argument(args, 3)?].map(Duration::from_millis);
     sys::end_after(super::CHILD_LIMIT);
-    let units = units("rtmp")?;
+    let units = units("rtmp", Footage::Usual)?;
     let sent_us = Arc::new(AtomicI64::new(0));
     let sent = Arc::clone(&sent_us);
     let mut encoder = Encoder::connect("rtmp", in_port, 0, &mut 0)?;

@@ -1,7 +1,8 @@
 //! The gateway's cases: its contenders in C, and the processes that publish and watch.
 //!
 //! The processes of a measurement are children of the harness: the gateway or its contender in C, the encoders
-//! (`publish`), the viewers (`sink`); for delays, encoder and player are one (`delay`, and `display` with Chromium as the player). The harness itself only looks
+//! (`publish`), the viewers (`sink`); for delays, encoder and player are one (`delay`, and with Chromium as the player
+//! `display` and `whep`). The harness itself only looks
 //! at the CPU time and memory of the one that is measured (`cases`).
 
 mod browser;
@@ -16,6 +17,8 @@ mod rtmp;
 mod server;
 mod sink;
 mod timecode;
+mod webrtc;
+mod whep;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -36,6 +39,7 @@ pub(crate) fn child(name: &str, args: &[String]) -> Result<(), Box<dyn Error>> {
         "gateway-delay" => delay::run(args),
         "gateway-display" => display::run(args),
         "gateway-blocked" => hls::run_blocked(args),
+        "gateway-whep" => whep::run(args),
         "gateway-hls-sink" => hls::run_sink(args),
         _ => Err(format!("no child is called {name:?}").into()),
     }

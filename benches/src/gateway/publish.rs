@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::clip::{self, Clip, PACKET_BYTES, Unit};
+use super::clip::{self, Clip, Footage, PACKET_BYTES, Unit};
 use super::{LATENCY_MS, rtmp};
 use crate::child::{argument, write_port};
 use crate::srt::raw;
@@ -83,17 +83,17 @@ impl Encoder {
 }
 
 /// The units that an encoder of this kind sends.
-pub(super) fn units(ingest: &str) -> Result<Vec<Unit>, Box<dyn Error>> {
-    let clip = Clip::prepare()?;
+pub(super) fn units(ingest: &str, footage: Footage) -> Result<Vec<Unit>, Box<dyn Error>> {
+    let clip = Clip::prepare(footage)?;
     Ok(if ingest == "rtmp" { clip::flv_units(&clip.flv())? } else { clip::ts_units(&clip.ts())? })
 }
 
-/// Runs `gateway-publish <ingest> <port> <encoders>` until the clip ends. Their keyframes are spread evenly.
+/// Runs `gateway-publish <ingest> <port> <encoders> <clip>` until the clip ends. Their keyframes are spread evenly.
 pub(super) fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
     let ingest: String = argument(args, 0)?;
     let (port, count) = (argument(args, 1)?, argument::<usize>(args, 2)?);
     sys::end_after(super::CHILD_LIMIT);
-    let units = units(&ingest)?;
+    let units = units(&ingest, argument(args, 3)?)?;
     let mut local_port = 0;
     let mut encoders = (0..count)
         .map(|index| Encoder::connect(&ingest, port, index, &mut local_port))

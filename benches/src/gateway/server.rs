@@ -54,7 +54,12 @@ impl Process {
 
     /// Asks for the next line, and waits for it.
     pub(super) fn ask(&mut self) -> Result<String, Box<dyn Error>> {
-        self.stdin.write_all(b"\n")?;
+        self.tell("")
+    }
+
+    /// Says a line, and waits for the next.
+    pub(super) fn tell(&mut self, line: &str) -> Result<String, Box<dyn Error>> {
+        self.stdin.write_all(format!("{line}\n").as_bytes())?;
         Ok(self.line()?)
     }
 

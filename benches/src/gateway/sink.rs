@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::{LATENCY_MS, rtmp};
+use super::{LATENCY_MS, rtmp, webrtc};
 use crate::child::{argument, write_port};
 use crate::process::Starvation;
 use crate::srt::raw;
@@ -29,6 +29,9 @@ pub(super) fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
     sys::end_after(super::CHILD_LIMIT);
     sys::raise_fd_limit()?;
     thread::spawn(answer);
+    if output == "webrtc" {
+        return webrtc::discard(port, viewers);
+    }
     let names = (0..viewers).map(|index| format!("cam{}", index % streams));
     if output == "srt" {
         let mut local_port = 0;
@@ -111,25 +114,25 @@ fn discard_srt(viewers: &[raw::Socket]) -> io::Result<()> {
 }
 
 /// Who has got something yet.
-struct Served {
+pub(super) struct Served {
     bytes: Vec<usize>,
     count: usize,
     starvation: Starvation,
 }
 
 impl Served {
-    fn new(viewers: usize) -> io::Result<Self> {
+    pub(super) fn new(viewers: usize) -> io::Result<Self> {
         Ok(Self { bytes: vec![0; viewers], count: 0, starvation: Starvation::begin()? })
     }
 
     /// Notes how long the calling thread has waited for a core.
-    fn look(&mut self) -> io::Result<()> {
+    pub(super) fn look(&mut self) -> io::Result<()> {
         let nanos = self.starvation.since_last()?.as_nanos();
         STARVED_NS.fetch_add(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::Relaxed);
         Ok(())
     }
 
-    fn add(&mut self, index: usize, bytes: usize) {
+    pub(super) fn add(&mut self, index: usize, bytes: usize) {
         TOTAL.fetch_add(bytes as u64, Ordering::Relaxed);
         let before = self.bytes[index];
         self.bytes[index] = before.saturating_add(bytes);
@@ -150,7 +153,7 @@ fn answer() {
 }
 
 const READ_BYTES: usize = 1 << 20;
-const READ_PAUSE: Duration = Duration::from_millis(5);
+pub(super) const READ_PAUSE: Duration = Duration::from_millis(5);
 const POLL_TICK_MS: i64 = 100;
 /// More than heads and handshakes, less than a second of any stream.
 const SERVED_BYTES: usize = 16_000;

@@ -9,7 +9,9 @@ use crate::case::ContenderName::{Loop, Nginx, Thalweg, Thread};
 use crate::case::{Case, ContenderName};
 use crate::gateway;
 use crate::harness::Run;
-use crate::measure::{KIB_RSS, LATE_P50, LATE_P99, MB_GROWN, MB_RSS, Plan, SLEEPS, US_CPU};
+use crate::measure::{
+    JOIN_P50, KIB_RSS, LATE_P50, LATE_P99, MB_GROWN, MB_RSS, Plan, SHOWN_P50, SLEEPS, US_CPU,
+};
 use crate::target::Against::{Absolute, Peer};
 use crate::target::{Target, target};
 
@@ -37,6 +39,11 @@ pub(crate) const GATEWAY: Suite = Suite {
         Case::Hls,
         Case::HlsDisplay,
         Case::HlsDisplayTuned,
+        Case::DelaySrtWebRtc,
+        Case::WebRtc,
+        Case::WebRtcViewers,
+        Case::WebRtcJoin,
+        Case::WebRtcBrowser,
     ],
     contenders: &[Thalweg, Loop, Thread, Nginx],
     rounds: 3,
@@ -63,6 +70,7 @@ fn plan(case: Case, contender: ContenderName, n: usize, run: Run) -> Option<Plan
     let is_shown = !is_fan_out || n == 100 && matches!(case, Case::Flv100 | Case::Rtmp0);
     if contender != Thalweg && contender != floor
         || run.is_quick && (!is_shown || n == 50 && case == Case::Publish)
+        || run.is_quick && n != 50 && case == Case::WebRtc
     {
         return None;
     }
@@ -74,9 +82,12 @@ fn plan(case: Case, contender: ContenderName, n: usize, run: Run) -> Option<Plan
         | Case::DelayRtmpFlv
         | Case::HlsBlocked
         | Case::HlsDisplay
-        | Case::HlsDisplayTuned => (15_000, 1_000),
+        | Case::HlsDisplayTuned
+        | Case::DelaySrtWebRtc => (15_000, 1_000),
         Case::Idle => (5_000, 2_000),
-        Case::Viewers => (25_000, 1_000),
+        Case::Viewers | Case::WebRtcViewers => (25_000, 1_000),
+        // As long as the clip and the browser's limits allow.
+        Case::WebRtcJoin | Case::WebRtcBrowser => (40_000, 12_000),
         Case::Source => (10_000, 1_000),
         // So that all have several segments.
         Case::Hls => (10_000, 2_000),
@@ -131,4 +142,12 @@ const TARGETS: &[Target] = &[
     target(Case::HlsDisplay, 1, LATE_P50, Absolute, 1_500_000.0),
     target(Case::HlsDisplayTuned, 1, LATE_P50, Absolute, 1_500_000.0),
     target(Case::Hls, 1_000, US_CPU, Peer(Nginx), 1.3),
+    // From the issue "WebRTC: SRT or RTMP in, a browser out".
+    target(Case::DelaySrtWebRtc, 1, LATE_P50, Absolute, 2_000.0),
+    target(Case::WebRtc, 50, US_CPU, Absolute, 1_300.0),
+    target(Case::WebRtc, 100, US_CPU, Absolute, 1_300.0),
+    target(Case::WebRtc, 200, US_CPU, Absolute, 1_300.0),
+    target(Case::WebRtcViewers, 200, KIB_RSS, Absolute, 256.0),
+    target(Case::WebRtcJoin, 1, JOIN_P50, Absolute, 500.0),
+    target(Case::WebRtcBrowser, 1, SHOWN_P50, Absolute, 150.0),
 ];
