@@ -7,7 +7,7 @@ let peer = null;
 let session = null;
 
 // What became of an offer: { status, text, … }.
-async function offer(url, through) {
+async function offer(url, { through, only } = {}) {
     await peer.setLocalDescription(await peer.createOffer());
     const headers = { 'content-type': 'application/sdp' };
     const response = await fetch(url, { method: 'POST', headers, body: peer.localDescription.sdp });
@@ -15,30 +15,33 @@ async function offer(url, through) {
     if (response.status !== 201) return { status: response.status, text };
     session = { url: new URL(response.headers.get('location'), url), tag: response.headers.get('etag') };
     // A bad network in between: what is sent goes to its port.
-    const sdp = through ? text.replace(/(a=candidate:.* udp \d+ [\d.]+) \d+ /gi, `$1 ${through} `) : text;
+    let sdp = through ? text.replace(/(a=candidate:.* udp \d+ [\d.]+) \d+ /gi, `$1 ${through} `) : text;
+    // A network that lets only this through: the gateway's other addresses are not tried.
+    const other = (line) => line.startsWith('a=candidate:') && !line.includes(` ${only} `);
+    if (only) sdp = sdp.split('\r\n').filter((line) => !other(line)).join('\r\n');
     await peer.setRemoteDescription({ type: 'answer', sdp });
     return { status: 201, session: session.url.pathname, tag: session.tag };
 }
 
-async function watch(url, { through, videoOnly } = {}) {
+async function watch(url, { through, only, videoOnly } = {}) {
     peer = new RTCPeerConnection();
     peer.addTransceiver('video', { direction: 'recvonly' });
     if (!videoOnly) peer.addTransceiver('audio', { direction: 'recvonly' });
     const media = new MediaStream();
     peer.ontrack = ({ track }) => media.addTrack(track);
     video.srcObject = media;
-    return offer(url, through);
+    return offer(url, { through, only });
 }
 
 // Of what codec the pictures are: 'video/H264'.
-async function publish(url, codec) {
+async function publish(url, codec, { only } = {}) {
     peer = new RTCPeerConnection();
     const media = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 360 }, audio: true });
     const sender = peer.addTransceiver(media.getVideoTracks()[0], { direction: 'sendonly' });
     peer.addTransceiver(media.getAudioTracks()[0], { direction: 'sendonly' });
     const known = RTCRtpSender.getCapabilities('video').codecs.filter(({ mimeType }) => mimeType === codec);
     sender.setCodecPreferences(known);
-    return offer(url);
+    return offer(url, { only });
 }
 
 async function leave() {
@@ -69,7 +72,12 @@ async function restart() {
 
 async function figures() {
     const figures = { state: peer.connectionState, size: [video.videoWidth, video.videoHeight] };
-    for (const report of (await peer.getStats()).values()) {
+    const reports = await peer.getStats();
+    for (const report of reports.values()) {
+        if (report.type === 'candidate-pair' && report.nominated && report.state === 'succeeded') {
+            figures.protocol = reports.get(report.remoteCandidateId)?.protocol;
+            figures.address = reports.get(report.remoteCandidateId)?.address;
+        }
         if (report.type === 'inbound-rtp' || report.type === 'outbound-rtp') figures[report.kind] = report;
     }
     return figures;

@@ -118,6 +118,18 @@ impl Gateway {
         found.unwrap_or_else(|| panic!("no WebRTC in\n{}", self.announced))
     }
 
+    /// Where media by WebRTC comes and goes over TCP.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    #[must_use]
+    pub fn webrtc_tcp(&self) -> SocketAddr {
+        let mut lines = self.announced.lines().filter(|line| line.contains("/whep/"));
+        let found = lines.find_map(|line| address(line, "tcp://"));
+        found.unwrap_or_else(|| panic!("no WebRTC over TCP in\n{}", self.announced))
+    }
+
     /// Its process.
     #[must_use]
     pub fn id(&self) -> u32 {

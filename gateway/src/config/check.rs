@@ -61,7 +61,7 @@ impl<'a> Check<'a> {
     }
 
     fn places(&self) -> Vec<Place<'a>> {
-        let Config { srt, rtmp, http, https, rtmps, udp, .. } = self.config;
+        let Config { srt, rtmp, http, https, rtmps, udp, webrtc, .. } = self.config;
         let mut places = Vec::new();
         for (path, is_udp, addresses) in [
             ("srt.listen", true, &srt.listen),
@@ -69,6 +69,7 @@ impl<'a> Check<'a> {
             ("http.listen", false, &http.listen),
             ("https.listen", false, &https.listen),
             ("rtmps.listen", false, &rtmps.listen),
+            ("webrtc.tcp_listen", false, &webrtc.tcp_listen),
         ] {
             let leaf = self.leaf(path);
             places.extend(

@@ -159,6 +159,8 @@ pub struct WebRtc {
     pub listen: Option<SocketAddr>,
     /// What browsers are told instead of the machine's addresses.
     pub candidates: Vec<IpAddr>,
+    /// Where media may come by TCP too.
+    pub tcp_listen: Vec<SocketAddr>,
     /// What becomes of streams whose pictures refer to B pictures.
     pub reference_b: ReferenceB,
 }

@@ -57,6 +57,7 @@ pub(super) struct Serving {
     accepting: Vec<JoinHandle<()>>,
     srt: Rc<[SrtPort]>,
     tcp: Tcp,
+    webrtc: Option<Rc<webrtc::Port>>,
     http: Rc<http::Server>,
     live: Rc<RefCell<http_live::Settings>>,
     admin: Rc<Admin>,
@@ -104,7 +105,10 @@ impl Listeners {
                 let at = reachable(listener.local_addr()?);
                 watch.push(format!("{scheme}://{at}/live/cam.flv   also .ts, .mp4 and .m3u8"));
                 if let Some(media) = self.webrtc.as_ref().map(|port| reachable(port.local_addr())) {
-                    let tail = format!("by WebRTC, media at udp://{media}");
+                    let mut tail = format!("by WebRTC, media at udp://{media}");
+                    for listener in &self.tcp.webrtc {
+                        tail.push_str(&format!(", tcp://{}", reachable(listener.local_addr()?)));
+                    }
                     publish.push(format!("{scheme}://{at}/whip/live/cam   {tail}"));
                     watch.push(format!("{scheme}://{at}/whep/live/cam   {tail}"));
                 }
@@ -147,7 +151,7 @@ impl Listeners {
             lasting.push(start("hls streams", move || hls.watch())?);
         }
         let (mut router, admin) = routes(gateway, &addresses, &live, hls);
-        if let Some(port) = self.webrtc {
+        if let Some(port) = self.webrtc.clone() {
             let settings = webrtc_settings(gateway);
             let served = Rc::clone(&port);
             webrtc::WebRtc::new(port, &gateway.registry, &gateway.clients, settings)?
@@ -164,8 +168,9 @@ impl Listeners {
             })?);
         }
         gateway.clients.events().set_elsewhere(handshake_refusals(&self.srt));
-        let (srt, tcp) = (self.srt.into(), self.tcp);
-        let mut serving = Serving { lasting, accepting: Vec::new(), srt, tcp, http, live, admin };
+        let (srt, tcp, webrtc) = (self.srt.into(), self.tcp, self.webrtc);
+        let accepting = Vec::new();
+        let mut serving = Serving { lasting, accepting, srt, tcp, webrtc, http, live, admin };
         serving.accept(gateway)?;
         Ok(serving)
     }
@@ -191,7 +196,7 @@ impl Serving {
 
     fn accept(&mut self, gateway: &Rc<Gateway>) -> io::Result<()> {
         self.accepting.extend(serve_srt(&self.srt, gateway)?);
-        self.accepting.extend(self.tcp.serve(gateway, &self.http)?);
+        self.accepting.extend(self.tcp.serve(gateway, &self.http, self.webrtc.as_ref())?);
         Ok(())
     }
 

@@ -31,7 +31,9 @@ const RESTART: &[&str] = &[
     "srt.latency_ms",
     "srt.passphrase",
     "udp",
-    "webrtc.",
+    "webrtc.listen",
+    "webrtc.candidates",
+    "webrtc.reference_b",
     "hls.",
     "hooks.",
     "record.",
@@ -169,14 +171,18 @@ impl Running {
         let rules = access::rules(&config.access).map_err(|error| error.to_string())?;
         let tcp = Tcp::bind(config, self.serving.tcp()).map_err(|error| error.to_string())?;
         let log = self.gateway.log.prepare(&config.log).map_err(|error| error.to_string())?;
-        let certificates = match (&self.gateway.certificates, secure::source(config)) {
+        let certificates = self.certificates(config)?;
+        Ok(Prepared { tcp, certificates, log, rules })
+    }
+
+    fn certificates(&self, config: &Config) -> Result<Option<Certificates>, String> {
+        match (&self.gateway.certificates, secure::source(config)) {
             (Some(present), Some(source)) => {
                 present.replace(source).map_err(|error| format!("tls: {error}"))?;
-                Some(present.clone())
+                Ok(Some(present.clone()))
             }
-            _ => secure::certificates(config).map_err(|error| error.to_string())?,
-        };
-        Ok(Prepared { tcp, certificates, log, rules })
+            _ => secure::certificates(config).map_err(|error| error.to_string()),
+        }
     }
 
     fn apply(&mut self, next: Loaded, prepared: Prepared) -> io::Result<()> {

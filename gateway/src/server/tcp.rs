@@ -1,4 +1,4 @@
-//! The TCP sockets, and the coroutines that accept on them: HTTP and RTMP, each plain and over TLS.
+//! The TCP sockets, and the coroutines that accept on them: HTTP and RTMP, each plain and over TLS, and WebRTC's media.
 //!
 //! A change of the configuration ends these coroutines and starts others on the same sockets, so that connections from
 //! then on are served by the new settings; none is refused meanwhile, since the sockets stay open.
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     config::Config,
     http::{self, Cause},
-    protocol::{accept, proxy, rtmp},
+    protocol::{accept, proxy, rtmp, webrtc},
     tls,
 };
 use std::{io, net::SocketAddr, rc::Rc};
@@ -27,6 +27,8 @@ pub(super) struct Tcp {
     pub(super) rtmps: Vec<Port>,
     pub(super) http: Vec<Port>,
     pub(super) https: Vec<Port>,
+    /// For WebRTC's media.
+    pub(super) webrtc: Vec<Port>,
 }
 
 /// One socket.
@@ -45,6 +47,7 @@ impl Tcp {
             rtmps: listen("rtmps.listen", &config.rtmps.listen, &before.rtmps)?,
             http: listen("http.listen", &config.http.listen, &before.http)?,
             https: listen("https.listen", &config.https.listen, &before.https)?,
+            webrtc: listen("webrtc.tcp_listen", &config.webrtc.tcp_listen, &before.webrtc)?,
         })
     }
 
@@ -53,6 +56,7 @@ impl Tcp {
         &self,
         gateway: &Rc<Gateway>,
         http: &Rc<http::Server>,
+        webrtc: Option<&Rc<webrtc::Port>>,
     ) -> io::Result<Vec<JoinHandle<()>>> {
         let mut coroutines = Vec::new();
         let settings = Rc::new(rtmp_settings(gateway));
@@ -65,6 +69,9 @@ impl Tcp {
         }
         for Port { listener, .. } in self.http.clone() {
             coroutines.push(start_http(listener, Cover::Plain, gateway, http)?);
+        }
+        if let Some(port) = webrtc {
+            coroutines.extend(self.serve_webrtc(gateway, port)?);
         }
         let Some(certificates) = gateway.certificates.clone() else { return Ok(coroutines) };
         for Port { listener, .. } in self.https.clone() {
@@ -82,6 +89,25 @@ impl Tcp {
         }
         coroutines.push(start("certificates", move || certificates.keep())?);
         Ok(coroutines)
+    }
+
+    /// Tells peers of these sockets from now on, and accepts what they make of it.
+    fn serve_webrtc(
+        &self,
+        gateway: &Rc<Gateway>,
+        port: &Rc<webrtc::Port>,
+    ) -> io::Result<Vec<JoinHandle<()>>> {
+        let addresses = self.webrtc.iter().map(Port::local_addr).collect::<io::Result<_>>()?;
+        port.set_tcp(addresses);
+        let timeouts = &gateway.config.timeouts;
+        let settings = webrtc::TcpSettings { first: timeouts.handshake, stall: timeouts.player };
+        let serve = |Port { listener, .. }: &Port| {
+            let (listener, gateway, port) = (listener.clone(), Rc::clone(gateway), Rc::clone(port));
+            start("webrtc accept", move || {
+                webrtc::serve_tcp(&listener, &gateway.clients, &port, settings)
+            })
+        };
+        self.webrtc.iter().map(serve).collect()
     }
 }
 

@@ -104,7 +104,15 @@ pub(super) const WEBRTC: &[Key] = &[
         kind: Kind::Ips,
         default: "[]",
         doc: "The IP addresses that browsers are told to send to, where that are not the machine's own: behind NAT, \
-              in a container. They are used with the port of `webrtc.listen`.",
+              in a container. They are used with the ports of `webrtc.listen` and `webrtc.tcp_listen`.",
+    },
+    Key {
+        path: "webrtc.tcp_listen",
+        kind: Kind::Addresses,
+        default: "[]",
+        doc: "TCP addresses that media by WebRTC may come to as well, for browsers whose networks let no UDP through, \
+              such as `[\"0.0.0.0:8000\", \"[::]:8000\"]`; port 443 passes most firewalls. Browsers try UDP first. \
+              An empty list turns it off.",
     },
     Key {
         path: "webrtc.reference_b",

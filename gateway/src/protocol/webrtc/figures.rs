@@ -103,6 +103,13 @@ impl Told {
         }
     }
 
+    /// How many packets its connections of TCP took not.
+    pub(super) fn note_unsent(&self, packets: u64) {
+        #[expect(clippy::cast_precision_loss, reason = "figures for people; 2^53 packets are far")]
+        let packets = (packets > 0).then_some(packets as f64);
+        self.note([("tcp_unsent_packets", packets)]);
+    }
+
     fn note_counts(&self, is_video: bool, values: [u64; 3]) {
         let names = if is_video { VIDEO } else { AUDIO };
         #[expect(clippy::cast_precision_loss, reason = "figures for people; 2^53 packets are far")]

@@ -1,11 +1,13 @@
 //! WebRTC: streams to browsers and from them, in less than a quarter of a second.
 //!
 //! `str0m` speaks ICE, DTLS, SRTP and RTCP and does no I/O; what it gets and when it is called is decided here. All peers
-//! share one UDP port. Each peer is one coroutine that owns its part of the stack, top to bottom; an offer comes by HTTP and
+//! share one UDP port, and the addresses of TCP beside it. Each peer is one coroutine that owns its part of the stack, top to bottom; an offer comes by HTTP and
 //! is answered by whoever serves that connection. A source's units are taken apart once (`stage`), and its viewers share the
 //! payloads; what is done for each is SRTP.
 
 mod aac;
+mod addresses;
+mod crowd;
 mod figures;
 mod fragment;
 mod frames;
@@ -18,12 +20,16 @@ mod port;
 mod publisher;
 mod reorder;
 mod resource;
+mod routes;
 mod stage;
 mod stun;
+mod tcp;
 mod viewer;
+mod wire;
 
 pub use port::Port;
 pub use stage::ReferenceB;
+pub use tcp::{Settings as TcpSettings, serve as serve_tcp};
 
 use crate::{
     auth::Gate,

@@ -1,11 +1,11 @@
 //! From an offer to an answer (RFC 8829, RFC 9725 §4.2): what of the stream a viewer gets, and in which form.
 
-use super::stage::Stage;
+use super::{addresses::Local, stage::Stage};
 use crate::media::{Codec, CodecConfig, TrackId};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 use str0m::{
-    Candidate, IceCreds, Rtc, RtcConfig, RtcError,
+    IceCreds, Rtc, RtcConfig, RtcError,
     change::SdpOffer,
     config::DtlsCert,
     crypto::CryptoProvider,
@@ -101,7 +101,7 @@ impl Identity {
 pub(super) fn view(
     identity: &Identity,
     offer: &str,
-    candidates: &[SocketAddr],
+    candidates: &[Local],
     stage: &Stage,
 ) -> Result<Viewing, OfferError> {
     let offer = parse(offer)?;
@@ -156,7 +156,7 @@ pub(super) fn view(
 pub(super) fn publish(
     identity: &Identity,
     offer: &str,
-    candidates: &[SocketAddr],
+    candidates: &[Local],
 ) -> Result<Publishing, OfferError> {
     let offer = parse(offer)?;
     let credentials = credentials();
@@ -222,18 +222,16 @@ pub(super) fn malformed(error: &RtcError) -> OfferError {
     OfferError::Malformed(error.to_string())
 }
 
-pub(super) fn add_candidates(rtc: &mut Rtc, candidates: &[SocketAddr]) {
-    for &address in candidates {
-        if let Ok(candidate) = Candidate::host(address, "udp") {
-            rtc.add_local_candidate(candidate);
-        }
+pub(super) fn add_candidates(rtc: &mut Rtc, candidates: &[Local]) {
+    for candidate in candidates.iter().filter_map(Local::candidate) {
+        rtc.add_local_candidate(candidate);
     }
 }
 
 /// The addresses as SDP writes them.
-pub(super) fn candidates_as_text(candidates: &[SocketAddr]) -> Vec<String> {
-    let text = |&address| Candidate::host(address, "udp").ok().map(|it| it.to_sdp_string());
-    candidates.iter().filter_map(text).collect()
+pub(super) fn candidates_as_text(candidates: &[Local]) -> Vec<String> {
+    let candidates = candidates.iter().filter_map(Local::candidate);
+    candidates.map(|candidate| candidate.to_sdp_string()).collect()
 }
 
 /// The media sections of an answer. The stack tells of them only once the peer is connected.

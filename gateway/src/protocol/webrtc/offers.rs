@@ -3,12 +3,14 @@
 
 use super::{
     WebRtc,
+    addresses::Local,
     fragment::{self, Fragment},
     negotiate::{self, OfferError},
     peer::{Limits, Peer, PeerEnd},
     publisher,
     reorder::Verdict,
     resource::{Control, Entered, Entry},
+    routes::Mailbox,
     stage::{ReferenceB, Share},
     viewer,
 };
@@ -20,7 +22,7 @@ use crate::{
     protocol::{Session, accept, http_access},
 };
 use serde::{Deserialize, Serialize};
-use std::{io, net::SocketAddr, rc::Rc};
+use std::{io, rc::Rc};
 use thalweg_runtime::{
     self as rt,
     sync::channel::{self, OneshotSender},
@@ -272,7 +274,7 @@ impl Begun<'_> {
         let stream = grant.key();
         info!(%stream, video = viewing.video.is_some(), audio = viewing.audio.is_some(), "plays");
         self.client.begin_play(None);
-        let mailbox = self.webrtc.port.enter(&viewing.credentials.ufrag);
+        let mailbox = Mailbox::new(&self.webrtc.port, &viewing.credentials);
         let entered = self.enter(Purpose::View, stream);
         let (client, limits) = (self.client, self.limits());
         self.accept(viewing.answer, &entered);
@@ -302,7 +304,7 @@ impl Begun<'_> {
         info!(%stream, tracks = ?publishing.tracks.iter().map(|it| it.codec).collect::<Vec<_>>(), "publishes");
         self.client.set_role(Role::Publisher(stream.clone()));
         self.client.end_at(grant.until());
-        let mailbox = self.webrtc.port.enter(&publishing.credentials.ufrag);
+        let mailbox = Mailbox::new(&self.webrtc.port, &publishing.credentials);
         let entered = self.enter(Purpose::Publish, stream);
         let (client, limits, silence) = (self.client, self.limits(), settings.publisher_silence);
         self.accept(publishing.answer, &entered);
@@ -311,7 +313,7 @@ impl Begun<'_> {
         publisher::publish(peer, &publishing.tracks, publisher, silence)
     }
 
-    fn candidates(&self) -> Vec<SocketAddr> {
+    fn candidates(&self) -> Vec<Local> {
         self.webrtc.port.candidates(self.client.peer().ip().to_canonical().is_loopback())
     }
 

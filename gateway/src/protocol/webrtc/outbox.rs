@@ -1,11 +1,11 @@
 //! What a peer sends at once: packets of one length to one address in one run, which the kernel cuts.
 
-use super::port::{Port, Run};
+use super::{addresses::Transport, port::Run, routes::Mailbox};
 use std::{
     io,
     net::{IpAddr, SocketAddr},
 };
-use str0m::net::Transmit;
+use str0m::net::{Protocol, Transmit};
 
 /// Packets that wait to be sent together.
 #[derive(Debug, Default)]
@@ -42,11 +42,16 @@ impl Outbox {
     /// Adds a packet.
     pub(super) fn push(&mut self, transmit: &Transmit, can_cut: bool) {
         let (to, bytes) = (transmit.destination, &*transmit.contents);
+        let transport = match transmit.proto {
+            Protocol::Udp => Transport::Udp,
+            _ => Transport::Tcp,
+        };
         self.bytes += bytes.len();
         self.total += bytes.len() as u64;
         if self.is_open
             && let Some(run) = self.runs.last_mut()
             && run.to == to
+            && run.transport == transport
             && bytes.len() <= run.packet_len
             && run.bytes.len() < run.packet_len * RUN_PACKETS
             // A datagram of UDP, the headers aside.
@@ -58,7 +63,7 @@ impl Outbox {
             return;
         }
         let from = self.locals.iter().find(|(known, _)| *known == to).map(|&(_, local)| local);
-        self.runs.push(Run { to, from, bytes: bytes.to_vec(), packet_len: bytes.len() });
+        self.runs.push(Run { transport, to, from, bytes: bytes.to_vec(), packet_len: bytes.len() });
         self.is_open = can_cut;
     }
 
@@ -77,11 +82,11 @@ impl Outbox {
     /// # Suspends
     ///
     /// While the socket's buffer is full.
-    pub(super) fn flush(&mut self, port: &Port) -> io::Result<()> {
+    pub(super) fn flush(&mut self, mailbox: &Mailbox) -> io::Result<()> {
         if self.runs.is_empty() {
             return Ok(());
         }
-        let sent = port.send(&self.runs);
+        let sent = mailbox.send(&self.runs);
         self.runs.clear();
         self.is_open = false;
         self.bytes = 0;

@@ -2,11 +2,12 @@
 //! may happen to them.
 
 use super::{
+    addresses::Local,
     figures::Told,
     negotiate,
     outbox::Outbox,
-    port::{Datagram, Mailbox},
     resource::{Control, Fresh},
+    routes::{Datagram, Mailbox},
 };
 use crate::hub::Client;
 use std::{
@@ -14,10 +15,7 @@ use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
-use str0m::{
-    Event, Input, Output, Rtc, RtcError,
-    net::{Protocol, Receive},
-};
+use str0m::{Event, Input, Output, Rtc, RtcError, net::Receive};
 use thalweg_runtime::{
     self as rt, WaitError, select,
     sync::{Cond, channel::Receiver},
@@ -66,7 +64,7 @@ pub(super) struct Peer<'a> {
     mailbox: &'a Mailbox,
     control: &'a Receiver<Control>,
     /// The addresses that it was told.
-    candidates: Vec<SocketAddr>,
+    candidates: Vec<Local>,
     outbox: Outbox,
     limits: Limits,
     begun: Instant,
@@ -92,7 +90,7 @@ impl<'a> Peer<'a> {
         rtc: Box<Rtc>,
         mailbox: &'a Mailbox,
         control: &'a Receiver<Control>,
-        candidates: Vec<SocketAddr>,
+        candidates: Vec<Local>,
         client: &'a Client,
         limits: Limits,
     ) -> Self {
@@ -136,7 +134,10 @@ impl<'a> Peer<'a> {
                     }
                     return Ok(Some(Event::Connected));
                 }
-                Output::Event(Event::PeerStats(stats)) => self.told.note_peer(&stats, self.client),
+                Output::Event(Event::PeerStats(stats)) => {
+                    self.told.note_peer(&stats, self.client);
+                    self.told.note_unsent(self.mailbox.unsent());
+                }
                 Output::Event(Event::Closed) => return Err(PeerEnd::Left),
                 Output::Event(event) => return Ok(Some(event)),
                 Output::Timeout(at) => {
@@ -221,7 +222,7 @@ impl<'a> Peer<'a> {
                 let mut direct = self.rtc.direct_api();
                 direct.set_remote_ice_credentials(theirs);
                 direct.set_local_ice_credentials(credentials.clone());
-                self.mailbox.rename(&credentials.ufrag);
+                self.mailbox.rename(&credentials);
                 let candidates = negotiate::candidates_as_text(&self.candidates);
                 // Who asked may be gone.
                 let _unheard = answer.send(Fresh { credentials, candidates });
@@ -234,7 +235,7 @@ impl<'a> Peer<'a> {
         let destination = self.candidate(datagram);
         // What is no packet of WebRTC is not worth more than the count of its bytes.
         let Ok(receive) =
-            Receive::new(Protocol::Udp, datagram.source, destination, &datagram.bytes)
+            Receive::new(datagram.transport.into(), datagram.source, destination, &datagram.bytes)
         else {
             return Ok(());
         };
@@ -251,15 +252,15 @@ impl<'a> Peer<'a> {
     /// Which of the addresses that the peer was told it has sent to. Behind NAT it is another than the one that it
     /// came to.
     fn candidate(&self, datagram: &Datagram) -> SocketAddr {
-        let of = |ip| self.candidates.iter().find(|candidate| candidate.ip() == ip);
-        let same = |candidate: &&SocketAddr| candidate.is_ipv4() == datagram.source.is_ipv4();
-        let exact = datagram.local.and_then(of);
-        let any = || self.candidates.iter().find(same).or_else(|| self.candidates.first());
-        exact.or_else(any).copied().unwrap_or(datagram.source)
+        let mut told = self.candidates.iter().filter(|told| told.transport == datagram.transport);
+        let same = |told: &&Local| told.address.is_ipv4() == datagram.source.is_ipv4();
+        let exact = told.clone().find(|told| datagram.local == Some(told.address.ip()));
+        let any = || told.clone().find(same).or_else(|| told.next());
+        exact.or_else(any).map_or(datagram.source, |told| told.address)
     }
 
     fn flush(&mut self) -> Result<(), PeerEnd> {
-        let sent = self.outbox.flush(self.mailbox.port());
+        let sent = self.outbox.flush(self.mailbox);
         self.client.sent.set(self.outbox.total());
         sent.map_err(PeerEnd::Io)
     }

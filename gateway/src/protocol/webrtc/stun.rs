@@ -2,6 +2,12 @@
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::cast_possible_truncation))]
 
+use aws_lc_rs::hmac;
+use str0m::ice::StunMessage;
+
+/// What tells a check from another: its transaction (§5).
+pub(super) type Check = [u8; 12];
+
 /// §5: the value of the second word of every message.
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 /// §14.3.
@@ -31,9 +37,50 @@ pub(super) fn local_ufrag(datagram: &[u8]) -> Option<&str> {
     }
 }
 
+/// The check in a packet, if it is one and made by who knows the password (§14.5).
+pub(super) fn genuine(packet: &[u8], password: &str) -> Option<Check> {
+    let message = StunMessage::parse(packet).ok()?;
+    let is_genuine = message.is_binding_request() && message.verify(password.as_bytes(), sign);
+    let &check = packet.get(8..)?.first_chunk()?;
+    is_genuine.then_some(check)
+}
+
+fn sign(key: &[u8], parts: &[&[u8]]) -> [u8; 20] {
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key);
+    let mut context = hmac::Context::with_key(&key);
+    parts.iter().for_each(|part| context.update(part));
+    let tag = context.sign();
+    *tag.as_ref().first_chunk().expect("SHA-1 has 20 bytes")
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use str0m::ice::TransId;
+
+    /// A check as a browser makes one.
+    pub(in super::super) fn check(ufrag: &str, password: &str) -> Vec<u8> {
+        let name = format!("{ufrag}:theirs");
+        let message = StunMessage::binding_request(&name, TransId::new(), true, 7, 1, true);
+        let mut bytes = vec![0; 256];
+        let len = message.to_bytes(Some(password.as_bytes()), &mut bytes, sign).unwrap();
+        bytes.truncate(len);
+        bytes
+    }
+
+    #[test]
+    fn a_check_is_genuine_when_it_was_made_with_the_password_and_as_it_was_made() {
+        let mut bytes = check("ours", "secret");
+        assert_eq!(local_ufrag(&bytes), Some("ours"));
+        assert_eq!(genuine(&bytes, "secret").as_ref(), bytes[8..].first_chunk());
+        assert_eq!(genuine(&bytes, "guessed"), None);
+        for at in 0..bytes.len() {
+            assert_eq!(genuine(&bytes[..at], "secret"), None, "{at}");
+        }
+        // A digit of the user name.
+        bytes[26] ^= 1;
+        assert_eq!(genuine(&bytes, "secret"), None);
+    }
 
     fn message(attributes: &[(u16, &[u8])]) -> Vec<u8> {
         let mut message = vec![0, 1, 0, 0];

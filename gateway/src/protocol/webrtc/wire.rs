@@ -1,0 +1,127 @@
+//! What waits to leave by one connection of TCP: packets in the frames of RFC 4571, never more than there is room for.
+//!
+//! The peer puts packets in and never waits; the connection's coroutine takes out what is there and writes it. A link that
+//! is slower than the stream loses packets here, as it would lose datagrams.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
+use thalweg_runtime::{WaitError, sync::Cond};
+
+/// The queue of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Wire {
+    /// Whole frames.
+    queue: RefCell<Vec<u8>>,
+    more: Cond,
+    is_closed: Cell<bool>,
+}
+
+/// So much may wait: a second of 2 Mbit/s, and a picture of a stream of ten times that.
+const QUEUE_BYTES: usize = 256 << 10;
+
+/// So much of the memory for it is kept.
+const KEPT_BYTES: usize = 16 << 10;
+
+impl Wire {
+    pub(super) fn new() -> Rc<Self> {
+        Rc::default()
+    }
+
+    /// Adds a packet; `false` when there is no room.
+    pub(super) fn push(&self, packet: &[u8]) -> bool {
+        let Ok(len) = u16::try_from(packet.len()) else { return false };
+        let mut queue = self.queue.borrow_mut();
+        if self.is_closed.get() || queue.len() + 2 + packet.len() > QUEUE_BYTES {
+            return false;
+        }
+        // RFC 4571 §2.
+        queue.extend(len.to_be_bytes());
+        queue.extend_from_slice(packet);
+        drop(queue);
+        self.more.signal();
+        true
+    }
+
+    /// Whether it is time to let the connection write.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.queue.borrow().len() >= QUEUE_BYTES / 2
+    }
+
+    /// Takes all that waits, in the place of what `bytes` had; `false` when it is closed and nothing is left.
+    ///
+    /// # Suspends
+    ///
+    /// Until there is something.
+    ///
+    /// # Errors
+    ///
+    /// When the wait was cancelled.
+    pub(super) fn take(&self, bytes: &mut Vec<u8>) -> Result<bool, WaitError> {
+        bytes.clear();
+        // What a burst took is given back.
+        bytes.shrink_to(KEPT_BYTES);
+        while self.queue.borrow().is_empty() {
+            if self.is_closed.get() {
+                return Ok(false);
+            }
+            self.more.wait()?;
+        }
+        std::mem::swap(bytes, &mut *self.queue.borrow_mut());
+        Ok(true)
+    }
+
+    /// Whether nothing can be added any more.
+    pub(super) const fn is_closed(&self) -> bool {
+        self.is_closed.get()
+    }
+
+    /// Nothing is added any more; what waits still leaves.
+    pub(super) fn close(&self) {
+        self.is_closed.set(true);
+        self.more.broadcast();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+    use thalweg_runtime as rt;
+
+    #[test]
+    fn packets_leave_in_frames_and_what_there_is_no_room_for_is_lost() {
+        rt::run(|| -> io::Result<()> {
+            let wire = Wire::new();
+            assert!(wire.push(b"abc") && wire.push(b"d"));
+            let mut bytes = b"old".to_vec();
+            assert!(wire.take(&mut bytes)?);
+            assert_eq!(bytes, b"\0\x03abc\0\x01d");
+            let packet = vec![7; 1_200];
+            let taken = (0..1_000).filter(|_| wire.push(&packet)).count();
+            assert_eq!(taken, QUEUE_BYTES / 1_202);
+            assert!(wire.is_half_full());
+            assert!(wire.take(&mut bytes)?);
+            assert!(!wire.is_half_full() && wire.push(&packet));
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn what_waits_when_it_is_closed_still_leaves_and_nothing_more() {
+        rt::run(|| -> io::Result<()> {
+            let wire = Wire::new();
+            wire.push(b"goodbye");
+            wire.close();
+            assert!(!wire.push(b"more"));
+            let mut bytes = Vec::new();
+            assert!(wire.take(&mut bytes)?);
+            assert_eq!(bytes.len(), 9);
+            assert!(!wire.take(&mut bytes)?);
+            Ok(())
+        })
+        .unwrap();
+    }
+}

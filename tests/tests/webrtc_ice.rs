@@ -1,0 +1,130 @@
+//! How peers of WebRTC are reached: over TCP where there is no UDP, and whatever else knocks.
+
+use serde_json::Value;
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+use thalweg_tests::{
+    browser::{Browser, Page, Players, View},
+    gateway::{Gateway, until},
+    media::publish_live,
+};
+
+const CAM: &str = "live/cam";
+
+/// TCP beside UDP.
+const TCP: &str = "webrtc.tcp_listen=[\"127.0.0.1:0\"]";
+
+fn open<'b>(browser: &'b Browser, players: &Players) -> Page<'b> {
+    browser.open(&players.webrtc_page(), View::DESK)
+}
+
+/// Watches a stream, and fails the test when the offer is not taken.
+fn watch(page: &Page<'_>, gateway: &Gateway, options: &str) {
+    let url = gateway.http(&format!("whep/{CAM}"));
+    let answer = page.evaluate(&format!("watch('{url}', {options})"));
+    assert_eq!(answer["status"], 201, "{answer}");
+}
+
+/// Waits until so many pictures were decoded; the page's figures.
+fn wait_for_pictures(page: &Page<'_>, count: u64) -> Value {
+    page.until(&format!("figures().then((f) => f.video?.framesDecoded >= {count})"));
+    page.evaluate("figures()")
+}
+
+fn pictures(figures: &Value) -> u64 {
+    figures["video"]["framesDecoded"].as_u64().unwrap_or(0)
+}
+
+/// How many connections of TCP there are for media.
+fn connections(gateway: &Gateway) -> usize {
+    let answer = gateway.api("api/v1/clients?count=1000");
+    let all = answer["clients"].as_array().cloned().unwrap_or_default();
+    all.iter().filter(|client| client.to_string().contains("webrtc-tcp")).count()
+}
+
+#[test]
+fn a_viewer_without_udp_watches_over_tcp_beside_one_with_udp() {
+    let gateway = Gateway::start(&["play.wait_ms=20000", TCP]);
+    let _publisher = publish_live(&gateway.srt_publish(CAM), "320x240");
+    gateway.wait_for_frames(CAM, 30);
+    let (browser, players) = (Browser::start(), Players::start());
+    let (with, without) = (open(&browser, &players), open(&browser, &players));
+    watch(&with, &gateway, "{}");
+    watch(&without, &gateway, "{ only: 'tcp' }");
+    let seen = wait_for_pictures(&without, 60);
+    assert_eq!(seen["protocol"], "tcp", "{seen:#}");
+    assert_eq!(seen["video"]["packetsLost"], 0, "{seen:#}");
+    without.until("figures().then((f) => f.audio?.totalAudioEnergy > 0.001)");
+    let seen = wait_for_pictures(&with, 60);
+    assert_eq!(seen["protocol"], "udp", "UDP is what is tried first: {seen:#}");
+    assert_eq!(seen["video"]["packetsLost"], 0, "{seen:#}");
+    assert_eq!(without.evaluate("leave()"), 200);
+    until("its connection to be closed", || connections(&gateway) == 0);
+    let before = pictures(&with.evaluate("figures()"));
+    wait_for_pictures(&with, before + 30);
+    with.assert_silent();
+}
+
+#[test]
+fn a_camera_without_udp_publishes_over_tcp() {
+    let gateway = Gateway::start(&["play.wait_ms=20000", TCP]);
+    let (browser, players) = (Browser::start(), Players::start());
+    let camera = open(&browser, &players);
+    let url = gateway.http(&format!("whip/{CAM}"));
+    let answer = camera.evaluate(&format!("publish('{url}', 'video/H264', {{ only: 'tcp' }})"));
+    assert_eq!(answer["status"], 201, "{answer}");
+    gateway.wait_for_frames(CAM, 60);
+    let seen = camera.evaluate("figures()");
+    assert_eq!(seen["protocol"], "tcp", "{seen:#}");
+}
+
+#[test]
+fn whoever_connects_by_tcp_and_is_no_peer_is_closed_and_disturbs_nobody() {
+    let gateway = Gateway::start(&["play.wait_ms=20000", "timeouts.handshake_ms=1000", TCP]);
+    let _publisher = publish_live(&gateway.srt_publish(CAM), "320x240");
+    gateway.wait_for_frames(CAM, 30);
+    let (browser, players) = (Browser::start(), Players::start());
+    let page = open(&browser, &players);
+    watch(&page, &gateway, "{ only: 'tcp' }");
+    let before = wait_for_pictures(&page, 30);
+    let connect = || {
+        let stream = TcpStream::connect(gateway.webrtc_tcp()).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("it is not zero");
+        stream
+    };
+    for junk in [
+        &b"GET / HTTP/1.1\r\nhost: thalweg\r\n\r\n"[..],
+        &[0, 0],
+        &[0xff; 4],
+        // No STUN, STUN without a name, and with a name that nobody has.
+        &[0, 4, 0x80, 96, 0, 1],
+        b"\0\x14\0\x01\0\0\x21\x12\xa4\x42abcdefghijkl",
+        b"\0\x20\0\x01\0\x0c\x21\x12\xa4\x42abcdefghijkl\0\x06\0\x07you:me?\0",
+    ] {
+        let mut stream = connect();
+        stream.write_all(junk).expect("the loopback carries it");
+        assert!(matches!(stream.read(&mut [0; 16]), Ok(0) | Err(_)), "{junk:x?} was answered");
+    }
+    // More than there may be of those who say nothing: for others there is room when these are closed.
+    let silent: Vec<_> = (0..60).map(|_| connect()).collect();
+    let mut slow = connect();
+    slow.write_all(&[0]).expect("half of a length");
+    for mut stream in silent.into_iter().chain([slow]) {
+        assert!(matches!(stream.read(&mut [0; 16]), Ok(0) | Err(_)), "it was answered");
+    }
+    for cause in [
+        "it did not say for whom it is",
+        "an empty frame",
+        "another protocol?",
+        "a check of a peer that is expected",
+        "32 others from this address",
+    ] {
+        gateway.wait_for_log(&[cause, "webrtc-tcp"]);
+    }
+    let after = wait_for_pictures(&page, pictures(&before) + 60);
+    assert_eq!(after["video"]["packetsLost"], 0, "{after:#}");
+    assert_eq!(after["protocol"], "tcp", "{after:#}");
+}
