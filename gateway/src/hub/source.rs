@@ -19,7 +19,7 @@ use crate::{
 };
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt,
     rc::{Rc, Weak},
     time::{Duration, Instant},
@@ -50,6 +50,8 @@ pub struct Source {
     received: Cell<u64>,
     /// What players got that are gone, and how often they skipped.
     gone: Cell<(u64, u64)>,
+    /// What there is to say of it, by what it is about.
+    remarks: RefCell<BTreeMap<&'static str, String>>,
     /// What its publisher's session can tell.
     detail: RefCell<Option<Box<dyn Fn() -> Figures>>>,
 }
@@ -106,6 +108,7 @@ impl Source {
             frames: Cell::new(0),
             received: Cell::new(0),
             gone: Cell::new((0, 0)),
+            remarks: RefCell::default(),
             detail: RefCell::default(),
             settings,
         }
@@ -159,6 +162,28 @@ impl Source {
     /// What taking apart what the publisher sends has counted; empty where nothing is.
     pub fn detail(&self) -> Figures {
         self.detail.borrow().as_ref().map(|detail| detail()).unwrap_or_default()
+    }
+
+    /// Says what whoever publishes should know, such as what players cannot show; one remark for each subject, until there is
+    /// another publisher. Whether it is news.
+    pub fn remark(&self, about: &'static str, text: &str) -> bool {
+        let mut remarks = self.remarks.borrow_mut();
+        let is_news = remarks.get(about).is_none_or(|known| known != text);
+        if is_news {
+            remarks.insert(about, text.to_owned());
+        }
+        is_news
+    }
+
+    /// A remark holds no longer.
+    pub fn take_back(&self, about: &'static str) {
+        self.remarks.borrow_mut().remove(about);
+    }
+
+    /// What there is to say of it: about what, and the remark.
+    pub fn remarks(&self) -> Vec<(&'static str, String)> {
+        let remarks = self.remarks.borrow();
+        remarks.iter().map(|(about, text)| (*about, text.clone())).collect()
     }
 
     /// Its feeds.
@@ -249,6 +274,7 @@ impl Source {
         self.publisher.set(generation);
         self.state.set(SourceState::Live);
         *self.detail.borrow_mut() = None;
+        self.remarks.borrow_mut().clear();
         self.timeline.borrow_mut().restart();
         self.add_joint(Joint::Publisher);
         self.units.borrow_mut().forget_mark();

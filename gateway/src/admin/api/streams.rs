@@ -55,6 +55,7 @@ struct StreamInfo {
     tracks: Vec<TrackInfo>,
     ring: RingInfo,
     feeds: Vec<FeedInfo>,
+    remarks: Vec<RemarkInfo>,
     /// What taking it apart has counted, by name.
     demux: Map<String, Value>,
 }
@@ -85,6 +86,13 @@ struct FeedInfo {
 struct LeftOutInfo {
     track: u16,
     why: String,
+}
+
+/// What its publisher should know.
+#[derive(Serialize)]
+struct RemarkInfo {
+    about: &'static str,
+    text: String,
 }
 
 /// What the connections of one stream amount to.
@@ -176,6 +184,9 @@ impl Admin {
             tracks: tracks.iter().map(TrackInfo::of).collect(),
             ring: RingInfo { bytes, ms: span.ms() },
             feeds: source.feeds().iter().map(FeedInfo::of).collect(),
+            remarks: (source.remarks().into_iter())
+                .map(|(about, text)| RemarkInfo { about, text })
+                .collect(),
             demux: figures(source.detail()),
         }
     }
