@@ -1,23 +1,31 @@
-//! Sound from one codec to another, once for each source, on a thread of its own: AAC to Opus for browsers, Opus to AAC for
-//! everybody else.
+//! Sound from one codec to another, once for each source, on a thread of its own: AAC and MPEG audio to Opus for browsers,
+//! Opus to AAC for everybody else.
 //!
 //! A [`Transcoder`] takes units and gives coded frames of 48 kHz stereo with the times that belong to them. Decoding and coding
 //! take some per cent of the time that the sound lasts, and never wait; so that this delays nobody, they happen elsewhere.
-//! When that thread does not keep up, units are left out and counted, and time goes on where they would have been.
+//! When that thread does not keep up, units are left out and counted, and time goes on where they would have been. What
+//! cannot be decoded is silent for as long as it would have lasted.
+//!
+//! There is no decoder for AC-3 and Enhanced AC-3.
 
+mod clock;
 mod decode;
 mod encode;
 mod remix;
 mod resample;
 mod worker;
 
-use crate::media::{AccessUnit, CodecConfig, ParseError, Timestamp, aac, opus};
+use crate::media::{AccessUnit, Codec, CodecConfig, ParseError, Span, Timestamp, aac, opus};
 use bytes::Bytes;
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     fmt, io,
     rc::Rc,
-    sync::mpsc::{SyncSender, TrySendError, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+        mpsc::{SyncSender, TrySendError, sync_channel},
+    },
     thread,
 };
 use thalweg_runtime::sync::channel::{self, RecvError, RemoteReceiver};
@@ -51,9 +59,11 @@ pub struct Coded {
 pub struct Transcoder {
     input: SyncSender<Message>,
     config: Rc<CodecConfig>,
-    /// The configuration of what went in last.
-    from: Cell<*const CodecConfig>,
+    /// The configuration of what goes in, as the thread knows it.
+    from: RefCell<Rc<CodecConfig>>,
     left_out: Cell<u64>,
+    is_over: Cell<bool>,
+    failed: Arc<AtomicU32>,
 }
 
 /// What comes out of a [`Transcoder`], until it is dropped.
@@ -82,9 +92,9 @@ const WAITING: usize = 24;
 const READY: usize = 64;
 
 impl Transcoder {
-    /// Whether there is a way from this to what comes out.
-    pub fn knows(from: &CodecConfig) -> bool {
-        decode::Format::of(from).is_ok()
+    /// Whether there is a way from this codec to what comes out; of some kinds of it there may be none.
+    pub const fn knows(codec: Codec) -> bool {
+        matches!(codec, Codec::Aac | Codec::Mp3 | Codec::Opus)
     }
 
     /// Begins.
@@ -92,22 +102,28 @@ impl Transcoder {
     /// # Errors
     ///
     /// `Unsupported` when there is no decoder; else when there can be no thread.
-    pub fn start(from: &CodecConfig, to: Target) -> io::Result<(Self, Frames)> {
-        let unsupported = |error: Unsupported| io::Error::new(io::ErrorKind::Unsupported, error);
-        let format = decode::Format::of(from).map_err(unsupported)?;
+    pub fn start(from: &Rc<CodecConfig>, to: Target) -> io::Result<(Self, Frames)> {
+        let format = decode::Format::of(from);
+        let format = format.map_err(|error| io::Error::new(io::ErrorKind::Unsupported, error))?;
+        Self::begin(from, format, to)
+    }
+
+    fn begin(
+        from: &Rc<CodecConfig>,
+        format: decode::Format,
+        to: Target,
+    ) -> io::Result<(Self, Frames)> {
         let config = Rc::new(to.config()?);
+        let failed = Arc::<AtomicU32>::default();
+        let theirs = Arc::clone(&failed);
         let (input, units) = sync_channel(WAITING);
         let (frames, output) = channel::remote(READY);
         thread::Builder::new()
             .name("thalweg-audio".to_owned())
-            .spawn(move || worker::run(&units, format, to, &frames))?;
-        let transcoder = Self {
-            input,
-            config,
-            from: Cell::new(std::ptr::from_ref(from)),
-            left_out: Cell::new(0),
-        };
-        Ok((transcoder, Frames(output)))
+            .spawn(move || worker::run(&units, (format, to), theirs, &frames))?;
+        let (from, left_out) = (RefCell::new(Rc::clone(from)), Cell::new(0));
+        let is_over = Cell::new(false);
+        Ok((Self { input, config, from, left_out, is_over, failed }, Frames(output)))
     }
 
     /// What a decoder must know of what comes out.
@@ -116,14 +132,20 @@ impl Transcoder {
     }
 
     /// Takes a unit. It is left out when too many are waiting.
-    pub fn push(&self, unit: &AccessUnit) {
-        let from = Rc::as_ptr(&unit.config);
-        if self.from.replace(from) != from
-            && let Ok(format) = decode::Format::of(&unit.config)
-        {
-            self.send(Message::From(format));
+    ///
+    /// # Errors
+    ///
+    /// When it is of another codec than those before, for which there is no decoder.
+    pub fn push(&self, unit: &AccessUnit) -> Result<(), Unsupported> {
+        if !Rc::ptr_eq(&self.from.borrow(), &unit.config) {
+            let format = decode::Format::of(&unit.config)?;
+            if !self.send(Message::From(format)) {
+                return Ok(());
+            }
+            *self.from.borrow_mut() = Rc::clone(&unit.config);
         }
         self.send(Message::Unit { pts: unit.pts, payload: unit.payload.clone() });
+        Ok(())
     }
 
     /// How many units were left out.
@@ -131,14 +153,30 @@ impl Transcoder {
         self.left_out.get()
     }
 
-    fn send(&self, message: Message) {
-        match self.input.try_send(message) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.left_out.set(self.left_out.get() + 1);
-            }
-        }
+    /// How many units in a row, up to now, could not be decoded; there may be no decoder for this kind of a codec.
+    pub fn failed(&self) -> u32 {
+        self.failed.load(Ordering::Relaxed)
     }
+
+    /// Whether its thread has ended, and there will be no more frames.
+    pub const fn is_over(&self) -> bool {
+        self.is_over.get()
+    }
+
+    /// Whether there was room for it.
+    fn send(&self, message: Message) -> bool {
+        let sent = self.input.try_send(message);
+        if let Err(error) = &sent {
+            self.left_out.set(self.left_out.get() + 1);
+            self.is_over.set(matches!(error, TrySendError::Disconnected(_)));
+        }
+        sent.is_ok()
+    }
+}
+
+/// How long so many samples of a channel last, at 48 kHz.
+fn lasting(samples: usize) -> Span {
+    Span::from_units(i64::try_from(samples).unwrap_or(i64::MAX), SAMPLE_RATE)
 }
 
 impl Frames {

@@ -1,6 +1,7 @@
 //! Any rate to 48 kHz.
 
 use super::{SAMPLE_RATE, decode::Pcm};
+use crate::media::Span;
 use rubato::{Fft, FixedSync, Resampler as _, audioadapter_buffers::direct::InterleavedSlice};
 
 /// Samples of two channels in turn, from one rate to 48 kHz.
@@ -34,6 +35,11 @@ impl Resampler {
     /// By how many samples at 48 kHz what comes out lags behind.
     pub(super) fn delay(&self) -> usize {
         self.fft.as_ref().map_or(0, |fft| fft.output_delay())
+    }
+
+    /// How long what is worked on only with more to come lasts.
+    pub(super) fn waiting(&self) -> Span {
+        Span::from_units(i64::try_from(self.pending.len() / 2).unwrap_or(0), self.rate)
     }
 
     /// Appends what `pcm` becomes, as far as there is enough of it.

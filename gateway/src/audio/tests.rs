@@ -21,6 +21,17 @@ fn tone(target: Target, seconds: usize) -> (Rc<CodecConfig>, Vec<Bytes>, usize) 
 
 fn through(source: Target, target: Target) -> Vec<Coded> {
     let (config, payloads, frame) = tone(source, 2);
+    pass(&config, payloads, frame, target)
+}
+
+/// What becomes of these units, of so many samples each, the first of them heard at 5 s.
+fn pass(
+    config: &Rc<CodecConfig>,
+    payloads: Vec<Bytes>,
+    frame: usize,
+    target: Target,
+) -> Vec<Coded> {
+    let config = Rc::clone(config);
     let run = move || -> io::Result<Vec<Coded>> {
         let (transcoder, frames) = Transcoder::start(&config, target)?;
         let count = payloads.len();
@@ -36,10 +47,12 @@ fn through(source: Target, target: Target) -> Vec<Coded> {
                 config: Rc::clone(&config),
                 payload,
             };
-            transcoder.push(&unit);
-            // As fast as it is coded, not faster than the thread.
-            while let Ok(Ok(frame)) =
-                rt::timeout(Duration::from_millis(2), || Ok::<_, rt::WaitError>(frames.recv()))
+            transcoder.push(&unit).unwrap();
+            // Not so much faster than the thread that units are left out.
+            let next = || Ok::<_, rt::WaitError>(frames.recv());
+            let begun = Timestamp::from_ms(5_000);
+            while coded.last().map_or(begun, |last: &Coded| last.pts) + Span::from_ms(200) < pts
+                && let Ok(Ok(frame)) = rt::timeout(Duration::from_secs(10), next)
             {
                 coded.push(frame);
             }
@@ -102,10 +115,10 @@ fn units_that_cannot_be_decoded_end_nothing() {
             config: Rc::clone(&config),
             payload,
         };
-        transcoder.push(&unit(0, Bytes::new()));
-        transcoder.push(&unit(1, Bytes::from_static(&[0xff; 3])));
+        transcoder.push(&unit(0, Bytes::new())).unwrap();
+        transcoder.push(&unit(1, Bytes::from_static(&[0xff; 3]))).unwrap();
         for (index, payload) in payloads.into_iter().take(10).enumerate() {
-            transcoder.push(&unit(index + 2, payload));
+            transcoder.push(&unit(index + 2, payload)).unwrap();
         }
         frames.recv().map_err(io::Error::other)
     };
@@ -117,5 +130,103 @@ fn units_that_cannot_be_decoded_end_nothing() {
 fn what_is_no_sound_has_no_decoder() {
     let key = [0x10, 0, 0, 0x9d, 1, 0x2a, 0x40, 1, 0xf0, 0];
     let config = crate::media::vpx::Config::from_vp8(&key).unwrap();
-    assert!(!Transcoder::knows(&CodecConfig::Vp8(config)));
+    let config = Rc::new(CodecConfig::Vp8(config));
+    let refused = rt::run(move || Transcoder::start(&config, Target::Opus).map(|_| ()));
+    assert_eq!(refused.unwrap_err().to_string(), "there is no decoder for VP8");
+}
+
+/// When a tone of 1 kHz that begins after `silent` samples is first heard in what was decoded, as samples from the start.
+fn onset(samples: &[f32]) -> usize {
+    samples.iter().step_by(2).position(|sample| sample.abs() > 0.1).expect("it is heard")
+}
+
+fn decoded(config: &CodecConfig, payloads: &[Bytes]) -> Vec<f32> {
+    let mut decoder = decode::Decoder::new(&decode::Format::of(config).unwrap()).unwrap();
+    let mut pcm = decode::Pcm::default();
+    let mut all = Vec::new();
+    for payload in payloads {
+        assert!(decoder.decode(payload, &mut pcm));
+        all.extend_from_slice(&pcm.samples);
+    }
+    all
+}
+
+#[test]
+fn a_beep_is_heard_when_it_was_whatever_coding_delays_it() {
+    for (source, target) in [(Target::Aac, Target::Opus), (Target::Opus, Target::Aac)] {
+        let mut encoder = encode::Encoder::new(source).unwrap();
+        let frame = encoder.frame_samples();
+        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+        let sample = |at: usize| match at {
+            0..48_000 => 0.0,
+            at => 0.5 * (at as f32 * 1_000.0 * std::f32::consts::TAU / 48_000.0).sin(),
+        };
+        let pieces = (0..72_000).step_by(frame);
+        let payloads: Vec<Bytes> = pieces
+            .filter_map(|at| {
+                let samples: Vec<f32> = (at..at + frame).flat_map(|at| [sample(at); 2]).collect();
+                encoder.encode(&samples)
+            })
+            .collect();
+        let config = Rc::new(source.config().unwrap());
+        let before = onset(&decoded(&config, &payloads));
+        let coded = pass(&config, payloads, frame, target);
+        let first = coded[0].pts;
+        let payloads: Vec<Bytes> = coded.into_iter().map(|coded| coded.payload).collect();
+        let after = onset(&decoded(&target.config().unwrap(), &payloads));
+        let heard = first + lasting(after) - (Timestamp::from_ms(5_000) + lasting(before));
+        assert!(heard.abs() < Span::from_ms(5), "{source:?}: {} ms late", heard.ms());
+    }
+}
+
+#[test]
+fn a_decoder_that_panics_costs_a_unit_and_not_the_sound() {
+    let (config, _, _) = tone(Target::Opus, 1);
+    let run = move || -> io::Result<(Coded, u32)> {
+        let (transcoder, frames) =
+            Transcoder::begin(&config, decode::Format::Faulty, Target::Opus)?;
+        let push = |index: i64, payload: &'static [u8]| {
+            let pts = Timestamp::from_ms(20 * index);
+            let (config, payload) = (Rc::clone(&config), Bytes::from_static(payload));
+            let track = TrackId(1);
+            transcoder.push(&AccessUnit {
+                track,
+                dts: pts,
+                pts,
+                random_access: true,
+                config,
+                payload,
+            })
+        };
+        push(0, &[0]).unwrap();
+        push(1, &[1]).unwrap();
+        let coded = frames.recv().map_err(io::Error::other)?;
+        Ok((coded, transcoder.failed()))
+    };
+    let (coded, failed) = rt::run(run).unwrap();
+    assert!(coded.pts > Timestamp::ZERO && failed == 0, "{coded:?}, {failed} failed");
+}
+
+#[test]
+fn units_that_come_faster_than_the_thread_works_wait_for_nobody_and_are_counted() {
+    let (config, payloads, frame) = tone(Target::Aac, 1);
+    let run = move || -> io::Result<(u64, Vec<Coded>)> {
+        let (transcoder, frames) = Transcoder::start(&config, Target::Opus)?;
+        let mut at = 0;
+        // Far more than may wait, at once, and then one of much later.
+        for payload in payloads.iter().cycle().take(2_000).chain(payloads.last()) {
+            let pts = Timestamp::ZERO + lasting(at);
+            at += frame;
+            let (track, config, payload) = (TrackId(1), Rc::clone(&config), payload.clone());
+            let unit = AccessUnit { track, dts: pts, pts, random_access: true, config, payload };
+            transcoder.push(&unit).map_err(io::Error::other)?;
+        }
+        let left_out = transcoder.left_out();
+        drop(transcoder);
+        Ok((left_out, std::iter::from_fn(|| frames.recv().ok()).collect()))
+    };
+    let (left_out, coded) = rt::run(run).unwrap();
+    assert!(left_out > 1_000, "{left_out} left out");
+    let mut times = coded.iter().map(|coded| coded.pts);
+    assert!(times.next().is_some_and(|first| times.all(|time| time > first)), "{coded:?}");
 }

@@ -1,19 +1,29 @@
 //! What the thread does: units in, samples, frames out, and the time of each.
 
 use super::{
-    Coded, Message, SAMPLE_RATE, Target,
+    Coded, Message, Target,
+    clock::{Clock, stretch},
     decode::{Decoder, Format, Pcm},
     encode::Encoder,
+    lasting,
     resample::Resampler,
 };
-use crate::media::{Span, Timestamp};
-use bytes::Bytes;
-use std::sync::mpsc::Receiver;
+use crate::media::Timestamp;
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+        mpsc::Receiver,
+    },
+};
 use thalweg_runtime::sync::channel::RemoteSender;
 use tracing::warn;
 
 /// Decoder, resampler and encoder in a row.
-struct Chain {
+pub(super) struct Chain {
+    format: Format,
     decoder: Option<Decoder>,
     resampler: Option<Resampler>,
     encoder: Encoder,
@@ -21,48 +31,35 @@ struct Chain {
     /// Samples at 48 kHz, left and right in turn, that are fewer than a frame.
     pending: Vec<f32>,
     /// When the first sample in `pending` is heard.
-    at: Option<Timestamp>,
+    clock: Option<Clock>,
+    /// Units in a row that could not be decoded, for all to see.
+    failed: Arc<AtomicU32>,
 }
 
-/// When the source's times differ by more than this from those that the samples add up to, the source is right
-/// (ARCHITECTURE §4.1 has it so for every container).
-const DRIFT_MAX: Span = Span::from_ms(40);
-
-/// Works until the other end is dropped.
+/// Works until the other end is dropped. Decoders and encoders are made here, since that takes more of a stack than a
+/// coroutine has.
 #[expect(clippy::disallowed_methods, reason = "this thread is there to wait")]
 pub(super) fn run(
     units: &Receiver<Message>,
-    format: Format,
-    target: Target,
+    (format, target): (Format, Target),
+    failed: Arc<AtomicU32>,
     frames: &RemoteSender<Coded>,
 ) {
-    let encoder = match Encoder::new(target) {
-        Ok(encoder) => encoder,
-        Err(error) => return warn!(?target, %error, "there is no encoder"),
-    };
-    let mut chain = Chain {
-        decoder: Decoder::new(&format),
-        resampler: None,
-        encoder,
-        pcm: Pcm::default(),
-        pending: Vec::new(),
-        at: None,
-    };
-    let mut format = format;
-    while let Ok(message) = units.recv() {
-        match message {
-            Message::From(next) => {
-                chain.decoder = Decoder::new(&next);
-                format = next;
-            }
-            Message::Unit { pts, payload } => {
-                if !chain.decode(&payload) {
-                    // A decoder that failed once takes nothing more.
-                    chain.decoder = Decoder::new(&format);
-                    continue;
-                }
-                if !chain.give(pts, frames) {
-                    return;
+    let mut next = Some((format, failed));
+    while let Some((format, failed)) = next.take() {
+        let mut chain = match Chain::new(format, target, failed) {
+            Ok(chain) => chain,
+            Err(error) => return warn!(?target, %error, "there is no encoder"),
+        };
+        while let Ok(message) = units.recv() {
+            // What comes is by strangers, and decoders are large: a fault of theirs costs a unit, not the sound.
+            match catch_unwind(AssertUnwindSafe(|| chain.take(message, frames))) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(_) => {
+                    chain.failed.fetch_add(1, Ordering::Relaxed);
+                    next = Some((chain.format, chain.failed));
+                    break;
                 }
             }
         }
@@ -70,9 +67,46 @@ pub(super) fn run(
 }
 
 impl Chain {
-    fn decode(&mut self, unit: &Bytes) -> bool {
-        let Some(decoder) = &mut self.decoder else { return false };
-        decoder.decode(unit, &mut self.pcm)
+    pub(super) fn new(format: Format, target: Target, failed: Arc<AtomicU32>) -> io::Result<Self> {
+        Ok(Self {
+            decoder: Decoder::new(&format),
+            format,
+            resampler: None,
+            encoder: Encoder::new(target)?,
+            pcm: Pcm::default(),
+            pending: Vec::new(),
+            clock: None,
+            failed,
+        })
+    }
+
+    /// Does what it is told; `false` when nobody wants the frames any more.
+    fn take(&mut self, message: Message, frames: &RemoteSender<Coded>) -> bool {
+        match message {
+            Message::From(format) => {
+                self.decoder = Decoder::new(&format);
+                self.format = format;
+                true
+            }
+            Message::Unit { pts, payload } => {
+                self.decode(&payload);
+                self.give(pts, frames)
+            }
+        }
+    }
+
+    fn decode(&mut self, unit: &[u8]) {
+        if let Some(decoder) = &mut self.decoder
+            && decoder.decode(unit, &mut self.pcm)
+        {
+            self.failed.store(0, Ordering::Relaxed);
+            return;
+        }
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        // A decoder of AAC that failed once takes nothing more.
+        if matches!(self.decoder, Some(Decoder::Aac(_))) {
+            self.decoder = Decoder::new(&self.format);
+        }
     }
 
     /// Codes what was decoded, which is heard at `pts`; `false` when nobody wants it any more.
@@ -80,42 +114,46 @@ impl Chain {
         if self.pcm.samples.is_empty() {
             return true;
         }
-        let rate = self.pcm.rate;
-        if self.resampler.as_ref().is_none_or(|resampler| resampler.rate() != rate) {
-            self.resampler = Resampler::new(rate);
-        }
+        let start = self.pending.len();
+        let Some(by) = self.place(pts) else { return true };
         let Some(resampler) = &mut self.resampler else { return true };
-        let lag = samples(resampler.delay() + self.encoder.delay());
-        let waiting = samples(self.pending.len() / 2);
-        // The next sample to come is that of `pts`, less what lags.
-        let expected = pts - lag - waiting;
-        let at = match self.at {
-            Some(at) if (at - expected).abs() <= DRIFT_MAX => at,
-            _ => {
-                // What is left of before belongs to no time that there is.
-                self.pending.clear();
-                pts - lag
-            }
-        };
+        let start = start.min(self.pending.len());
         resampler.push(&self.pcm, &mut self.pending);
-        let frame = 2 * self.encoder.frame_samples();
-        let mut at = at;
+        stretch(&mut self.pending, start, by);
+        let Some(clock) = &mut self.clock else { return true };
+        let frame = self.encoder.frame_samples();
         let mut taken = 0;
-        while let Some(samples_in) = self.pending.get(taken..taken + frame) {
-            if let Some(payload) = self.encoder.encode(samples_in) {
+        while let Some(samples) = self.pending.get(taken..taken + 2 * frame) {
+            if let Some(payload) = self.encoder.encode(samples) {
                 // When the runtime does not keep up, sound is lost, not the thread's time.
-                let _lost = frames.try_send(Coded { pts: at, payload });
+                let _lost = frames.try_send(Coded { pts: clock.at(), payload });
             }
-            at = at + samples(frame / 2);
-            taken += frame;
+            clock.advance(frame);
+            taken += 2 * frame;
         }
         self.pending.drain(..taken);
-        self.at = Some(at);
         !frames.is_closed()
     }
-}
 
-/// How long so many samples of a channel last.
-fn samples(count: usize) -> Span {
-    Span::from_units(i64::try_from(count).unwrap_or(i64::MAX), SAMPLE_RATE)
+    /// Where what was decoded belongs: by how many samples it is to be longer or shorter.
+    fn place(&mut self, pts: Timestamp) -> Option<i32> {
+        let rate = self.pcm.rate;
+        if self.resampler.as_ref().is_none_or(|resampler| resampler.rate() != rate) {
+            self.resampler = Some(Resampler::new(rate)?);
+        }
+        let (resampler, delay) = (self.resampler.as_ref()?, self.encoder.delay());
+        let lag = lasting(resampler.delay() + delay);
+        let waiting = lasting(self.pending.len() / 2) + resampler.waiting();
+        // The next sample to come is that of `pts`, less what lags.
+        if let Some(clock) = &mut self.clock
+            && let Some(by) = clock.pull(pts - lag - waiting)
+        {
+            return Some(by);
+        }
+        // What is left of before belongs to no time that there is.
+        self.pending.clear();
+        self.resampler = Some(Resampler::new(rate)?);
+        self.clock = Some(Clock::new(pts - lag));
+        Some(0)
+    }
 }

@@ -185,6 +185,15 @@ impl Config {
         self.channels
     }
 
+    /// Numbers of streams and of coupled ones, and of which of their channels each channel is made. `None` where there is one
+    /// stream of one or two channels, as WebRTC has it (RFC 7587 §7).
+    pub fn layout(&self) -> Option<(u8, u8, &[u8])> {
+        match self.mapping.split_first_chunk() {
+            Some((&[streams, coupled], indices)) => Some((streams, coupled, indices)),
+            None => None,
+        }
+    }
+
     /// Samples at 48 kHz to be thrown away at the start.
     pub const fn pre_skip(&self) -> u16 {
         self.pre_skip

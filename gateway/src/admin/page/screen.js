@@ -21,6 +21,8 @@ export class Screen {
     refused = null;
     // Ways that did not come about.
     failed = new Set();
+    // Ways that play only a part of it: for when there is no other.
+    partial = new Set();
     // When the picture last moved, and where it was.
     moved = { at: 0, time: 0 };
 
@@ -45,6 +47,7 @@ export class Screen {
     unwant(isOver = false) {
         this.isWanted = false;
         this.failed.clear();
+        this.partial.clear();
         this.close('', { isOver });
     }
 
@@ -59,27 +62,28 @@ export class Screen {
 
     async open() {
         if (this.player) return;
-        const [Way, next] = WAYS.filter((way) => way.offers(this.stream) && !this.failed.has(way));
+        const ways = WAYS.filter((way) => way.offers(this.stream) && !this.failed.has(way));
+        const [Way, next] = [...ways.filter((way) => !this.partial.has(way)), ...ways.filter((way) => this.partial.has(way))];
         if (!Way) {
             this.tell('This browser has no way to play this. Other players have, by one of the addresses below.');
             return;
         }
-        const player = new Way(this.video, this.stream, (text) => this.tell(text));
+        const player = new Way(this.video, this.stream, (text) => this.tell(text), this.partial.has(Way));
         this.player = player;
         this.video.controls = true;
         this.moved = { at: performance.now(), time: this.video.currentTime };
-        let [text, isEnd, isFinal] = ['The stream has ended.', true, false];
+        let [text, isEnd, isFinal, isPartial] = ['The stream has ended.', true, false, false];
         try {
             await player.run();
         } catch (error) {
-            ({ isFinal = false } = error);
+            ({ isFinal = false, isPartial = false } = error);
             isEnd = false;
             text = error instanceof Unplayable ? error.message : this.words(error);
         }
         if (player !== this.player) return;
-        if (!isEnd && next) {
+        if (!isEnd && (next || isPartial)) {
             this.close('');
-            this.failed.add(Way);
+            (isPartial ? this.partial : this.failed).add(Way);
             this.open();
             return;
         }
@@ -121,7 +125,7 @@ export class Screen {
     watch() {
         const [now, time] = [performance.now(), this.video.currentTime];
         if (!this.player.suffices()) {
-            this.failed.add(this.player.constructor);
+            this.partial.add(this.player.constructor);
             this.close('');
             this.open();
         } else if (!this.stream.isLive()) {
@@ -144,7 +148,8 @@ export class Screen {
         const { droppedVideoFrames: dropped } = video.getVideoPlaybackQuality();
         const parts = [player.constructor.title, `${dropped} pictures dropped`];
         if (player instanceof Mp4Player) parts.splice(1, 0, `${behind.toFixed(1)} s in the buffer`);
-        if (video.muted) parts.push('muted');
+        if (this.partial.has(player.constructor)) parts.push('without its sound');
+        else if (video.muted) parts.push('muted');
         return parts.join(' · ');
     }
 }

@@ -72,6 +72,11 @@ export class Stream {
         return this.info.audio !== null;
     }
 
+    // Whether WebRTC's viewers are known to hear nothing of it.
+    isSilentByWebRtc() {
+        return this.info.remarks.some(({ about }) => about === 'webrtc.sound');
+    }
+
     tracks = () => this.info.tracks;
 
     codecs() {
@@ -116,6 +121,15 @@ export class Stream {
         set('uptime', duration(info.seconds));
     }
 
+    list(name, texts) {
+        const list = this.field(name);
+        arrange(list, texts.map((text, i) => {
+            const item = list.children[i] ?? document.createElement('li');
+            say(item, text);
+            return item;
+        }));
+    }
+
     updateDetail() {
         const { graphs, info } = this;
         const outgoing = this.history.perSecond('out', 3000);
@@ -133,12 +147,9 @@ export class Stream {
             track.kind === 'video' && info.video ? [info.video.profile, info.video.level].join(' ').trim() : '',
             track.kind === 'audio' && info.audio?.sample_rate ? `${info.audio.sample_rate / 1000} kHz, ${info.audio.channel} ch` : '',
         ].filter(Boolean).join(' · '));
-        const list = this.field('tracks');
-        arrange(list, tracks.map((text, i) => {
-            const item = list.children[i] ?? document.createElement('li');
-            say(item, text);
-            return item;
-        }));
+        this.list('tracks', tracks);
+        // That browsers are told of another profile than they get is of no consequence.
+        this.list('remarks', info.remarks.filter(({ about }) => about !== 'webrtc.profile').map(({ text }) => text));
         this.clients.update(this.members, this.membersAt);
     }
 }

@@ -15,8 +15,9 @@ export class WhepPlayer {
         return !name || codecs.some(({ mimeType }) => mimeType.toLowerCase() === `video/${name.toLowerCase()}`);
     }
 
-    constructor(video, stream, tell) {
-        Object.assign(this, { video, stream, tell });
+    // `isSettled`: it plays without its sound, too, as nothing else plays it.
+    constructor(video, stream, tell, isSettled = false) {
+        Object.assign(this, { video, stream, tell, isSettled });
         this.aborter = new AbortController();
     }
 
@@ -30,7 +31,7 @@ export class WhepPlayer {
         const media = new MediaStream(connection.getReceivers().map((receiver) => receiver.track));
         await connection.setLocalDescription();
         await connection.setRemoteDescription({ type: 'answer', sdp: await this.offer(connection.localDescription.sdp) });
-        if (!this.suffices()) throw new Unplayable('Its sound does not go by WebRTC.');
+        if (!this.suffices()) throw Object.assign(new Unplayable('Its sound does not go by WebRTC.'), { isPartial: true });
         this.video.srcObject = media;
         // Muted, it may; and where it may not, its viewer starts it.
         this.video.play().catch(() => {});
@@ -42,8 +43,9 @@ export class WhepPlayer {
 
     // Whether all that the stream has is there. Its sound may have come to be known later than its pictures.
     suffices() {
+        if (this.isSettled || !this.stream.hasSound()) return true;
         const direction = this.audio?.currentDirection ?? null;
-        return direction === null || direction === 'recvonly' || !this.stream.hasSound();
+        return (direction === null || direction === 'recvonly') && !this.stream.isSilentByWebRtc();
     }
 
     // Sends the offer; its answer.

@@ -51,7 +51,8 @@ impl MadeAac {
 
     /// Takes a unit of the other track.
     pub(super) fn push(&self, unit: &AccessUnit) {
-        self.transcoder.push(unit);
+        // It is always Opus.
+        let _known = self.transcoder.push(unit);
     }
 
     /// The next unit that is ready.

@@ -21,6 +21,7 @@ mod publisher;
 mod reorder;
 mod resource;
 mod routes;
+mod sound;
 mod stage;
 mod stun;
 mod tcp;

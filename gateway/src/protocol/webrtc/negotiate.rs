@@ -107,7 +107,7 @@ pub(super) fn view(
     let offer = parse(offer)?;
     let credentials = credentials();
     let video = stage.video();
-    let has_audio = stage.has_audio();
+    let may_be_heard = stage.may_be_heard();
     let mut config = identity.config(&credentials).set_rtp_mode(true);
     config = match video.as_deref().map(CodecConfig::codec) {
         Some(Codec::H264) => config.enable_h264(true),
@@ -117,7 +117,7 @@ pub(super) fn view(
         Some(Codec::Av1) => config.enable_av1(true),
         _ => config,
     };
-    config = config.enable_opus(has_audio, false).set_send_buffer_video(RESEND_PACKETS);
+    config = config.enable_opus(may_be_heard, false).set_send_buffer_video(RESEND_PACKETS);
     let mut rtc = Box::new(config.build(rt::now()));
     add_candidates(&mut rtc, candidates);
     let answer = rtc.sdp_api().accept_offer(offer).map_err(|error| malformed(&error))?;
@@ -130,6 +130,9 @@ pub(super) fn view(
         }
     }
     let sees = sees.and_then(|mid| outgoing(&rtc, mid, |params| fits(params, video.as_deref())));
+    if let (Some(out), Some(CodecConfig::H264(config))) = (&sees, video.as_deref()) {
+        remark_profile(&rtc, out.pt, config.profile(), stage);
+    }
     let hears = hears.and_then(|mid| {
         outgoing(&rtc, mid, |params| Some(u8::from(is_opus(params))).filter(|&fit| fit > 0))
     });
@@ -264,18 +267,8 @@ fn fits(params: &PayloadParams, video: Option<&CodecConfig>) -> Option<u8> {
     let spec = params.spec();
     match (video?, spec.codec) {
         (CodecConfig::H264(config), format::Codec::H264) => {
-            if spec.format.packetization_mode != Some(1) {
-                return None;
-            }
-            let offered = spec.format.profile_level_id.unwrap_or(0x42_0010) >> 16;
-            let profile = u32::from(config.profile());
-            Some(match offered {
-                offered if offered == profile => 4,
-                // High, Main, Baseline: the nearest below is what comes closest.
-                0x64 => 3,
-                0x4d => 2,
-                _ => 1,
-            })
+            let is_usable = spec.format.packetization_mode == Some(1);
+            is_usable.then(|| nearness(config.profile(), offered_profile(params)))
         }
         (CodecConfig::Hevc(_), format::Codec::H265)
         | (CodecConfig::Vp8(_), format::Codec::Vp8)
@@ -283,6 +276,55 @@ fn fits(params: &PayloadParams, video: Option<&CodecConfig>) -> Option<u8> {
         | (CodecConfig::Av1(_), format::Codec::Av1) => Some(1),
         _ => None,
     }
+}
+
+/// `profile_idc` of what is offered. RFC 6184 §8.1: what says nothing is Baseline.
+fn offered_profile(params: &PayloadParams) -> u8 {
+    const BASELINE: u32 = 0x42_0010;
+    let [_, profile, _, _] =
+        params.spec().format.profile_level_id.unwrap_or(BASELINE).to_be_bytes();
+    profile
+}
+
+/// `profile_idc`s from the least to the most, and what they are called (H.264 (08/2021) §A.2).
+const PROFILES: [(u8, &str); 6] = [
+    (66, "Baseline"),
+    (77, "Main"),
+    (100, "High"),
+    (110, "High 10"),
+    (122, "High 4:2:2"),
+    (244, "High 4:4:4 Predictive"),
+];
+
+/// How near an offered profile is to the stream's: best the same, then the next above, which includes it, then the next
+/// below.
+fn nearness(profile: u8, offered: u8) -> u8 {
+    const SAME: u8 = 100;
+    let rank = |profile| PROFILES.iter().zip(1..).find(|((it, _), _)| *it == profile);
+    match (rank(profile), rank(offered)) {
+        _ if profile == offered => SAME,
+        (Some((_, own)), Some((_, theirs))) if theirs > own => SAME - 10 - (theirs - own),
+        (Some((_, own)), Some((_, theirs))) => SAME - 20 - (own - theirs),
+        _ => 0,
+    }
+}
+
+/// Says once that the profile of a stream is not the one that its viewers were told.
+fn remark_profile(rtc: &Rtc, pt: Pt, profile: u8, stage: &Stage) {
+    let all = rtc.codec_config().params();
+    let Some(params) = all.iter().find(|params| params.pt() == pt) else { return };
+    let offered = offered_profile(params);
+    if offered == profile {
+        return;
+    }
+    let name = |profile| {
+        let known = PROFILES.iter().find(|(it, _)| *it == profile);
+        known.map_or_else(|| format!("profile {profile}"), |(_, name)| (*name).to_owned())
+    };
+    let (own, theirs) = (name(profile), name(offered));
+    let text =
+        format!("H.264 {own} goes to WebRTC's viewers as {theirs}, the nearest that they offer");
+    stage.mention("webrtc.profile", &text);
 }
 
 /// A name and a password for checks of ICE (RFC 8445 §5.3: at least 24 and 128 bits); nobody can guess the name either,
@@ -326,5 +368,24 @@ impl fmt::Debug for Viewing {
             .field("video", &self.video)
             .field("audio", &self.audio)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_profile_is_the_same_then_the_next_above_then_the_next_below() {
+        let nearest = |profile: u8, offered: &[u8]| {
+            offered.iter().copied().max_by_key(|&offered| nearness(profile, offered))
+        };
+        assert_eq!(nearest(100, &[66, 77, 100]), Some(100));
+        assert_eq!(nearest(100, &[66, 77]), Some(77));
+        assert_eq!(nearest(77, &[66, 100, 244]), Some(100));
+        assert_eq!(nearest(66, &[77, 100]), Some(77));
+        assert_eq!(nearest(122, &[66, 77, 100]), Some(100));
+        assert_eq!(nearest(77, &[66]), Some(66));
+        assert_eq!(nearest(88, &[66]), Some(66));
     }
 }

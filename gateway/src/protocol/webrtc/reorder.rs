@@ -22,6 +22,22 @@ pub(super) enum Verdict {
     ReferenceB,
 }
 
+impl Verdict {
+    /// What there is to be told of it.
+    pub(super) const fn remark(self) -> Option<&'static str> {
+        match self {
+            Self::InOrder => None,
+            Self::DisposableB => Some(
+                "B pictures are left out for WebRTC; encoder setting: no B frames (x264: bframes=0)",
+            ),
+            Self::ReferenceB => Some(
+                "pictures refer to B pictures, which WebRTC cannot show in time; encoder setting: no B frames \
+                 (x264: bframes=0, or b-pyramid=none)",
+            ),
+        }
+    }
+}
+
 /// Watches the order of the pictures of one stream.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reorder {

@@ -4,13 +4,16 @@
 //! is more; a viewer has a place in the ring, and a connection. Pictures that no browser may get are left out here: WebRTC
 //! has no time of decoding, so a picture that is shown before one that came earlier would hold up those after it.
 
-use super::reorder::{Reorder, Verdict};
+use super::{
+    reorder::{Reorder, Verdict},
+    sound::{Heard, Sound},
+};
 use crate::{
-    audio::{Frames, Target, Transcoder},
+    audio::Frames,
     container::rtp::{Packetizer, Payload},
     hub::{PlayEnd, Source, SourceState, Start, UnitReader},
     key::StreamKey,
-    media::{AccessUnit, Codec, CodecConfig, MediaKind, Span, Timestamp, Track, TrackId, Tracks},
+    media::{AccessUnit, CodecConfig, MediaKind, Span, Timestamp, Tracks},
 };
 use std::{
     cell::{Cell, RefCell},
@@ -49,8 +52,6 @@ pub(super) struct Stage {
     /// Pieces have come, or the end.
     pub(super) more: Cond,
     video: RefCell<Option<Rc<CodecConfig>>>,
-    /// The track that viewers hear.
-    audio: Cell<Option<TrackId>>,
     reorder: RefCell<Reorder>,
     policy: ReferenceB,
     has_ended: Cell<bool>,
@@ -79,6 +80,9 @@ struct Pieces {
     mark: Option<u64>,
     bytes: usize,
 }
+
+/// What remarks on the order of the pictures are filed under.
+const PICTURES: &str = "webrtc.pictures";
 
 /// The most bytes of payload in one packet. With headers, extensions, SRTP's tag, UDP and IPv6 it stays below 1 280, which
 /// every link carries (RFC 8200 §5).
@@ -139,7 +143,6 @@ impl Stage {
             ring: RefCell::default(),
             more: Cond::new(),
             video: RefCell::default(),
-            audio: Cell::new(None),
             reorder: RefCell::default(),
             policy,
             has_ended: Cell::new(false),
@@ -152,9 +155,38 @@ impl Stage {
         self.video.borrow().clone()
     }
 
-    /// Whether there is sound that browsers can hear, or that can be made so.
-    pub(super) fn has_audio(&self) -> bool {
-        audible(&self.source.tracks()).is_some()
+    /// Whether there is sound that browsers can hear, or there may still come some.
+    pub(super) fn may_be_heard(&self) -> bool {
+        !matches!(Heard::of(&self.tracks()), Heard::Never(_))
+    }
+
+    /// The stream.
+    pub(super) fn key(&self) -> &StreamKey {
+        self.source.key()
+    }
+
+    /// What the source consists of.
+    pub(super) fn tracks(&self) -> Tracks {
+        self.source.tracks()
+    }
+
+    /// Tells everybody what is amiss with the stream, once.
+    pub(super) fn remark(&self, about: &'static str, text: &str) {
+        if self.source.remark(about, text) {
+            warn!(stream = %self.key(), "{text}");
+        }
+    }
+
+    /// Tells everybody something of the stream with which nothing is amiss, once.
+    pub(super) fn mention(&self, about: &'static str, text: &str) {
+        if self.source.remark(about, text) {
+            info!(stream = %self.key(), "{text}");
+        }
+    }
+
+    /// What was told under this name is so no more.
+    pub(super) fn take_back(&self, about: &'static str) {
+        self.source.take_back(about);
     }
 
     /// What is known of the order of the pictures.
@@ -199,7 +231,7 @@ impl Stage {
 
     fn read(self: &Rc<Self>, reader: &mut UnitReader) -> PlayEnd {
         let mut packetizer = Packetizer::new(PAYLOAD_BYTES);
-        let mut transcoder = None;
+        let mut sound = Sound::default();
         let mut batch = Vec::new();
         loop {
             if reader.is_up_to_date() {
@@ -217,7 +249,7 @@ impl Stage {
             for unit in batch.drain(..) {
                 match unit.config.codec().kind() {
                     MediaKind::Video => self.take_picture(&mut packetizer, &unit),
-                    MediaKind::Audio => self.take_sound(&mut transcoder, &unit),
+                    MediaKind::Audio => sound.take(self, &unit),
                 }
             }
             self.more.broadcast();
@@ -238,64 +270,18 @@ impl Stage {
         }
     }
 
-    fn take_sound(self: &Rc<Self>, transcoder: &mut Option<Transcoder>, unit: &AccessUnit) {
-        let chosen = match self.audio.get() {
-            Some(chosen) => chosen,
-            None => match audible(&self.source.tracks()) {
-                Some(track) => track,
-                None => return,
-            },
-        };
-        self.audio.set(Some(chosen));
-        if chosen != unit.track {
-            return;
-        }
-        if unit.config.codec() == Codec::Opus {
-            return self.push_sound(unit.pts, Payload::from(&*unit.payload));
-        }
-        if transcoder.is_none() {
-            *transcoder = self.transcode(unit);
-        }
-        if let Some(transcoder) = transcoder {
-            transcoder.push(unit);
-        }
-    }
-
-    /// Begins to make Opus of what the source has, if that is possible.
-    fn transcode(self: &Rc<Self>, unit: &AccessUnit) -> Option<Transcoder> {
-        let stream = self.source.key();
-        let begun =
-            Transcoder::start(&unit.config, Target::Opus).and_then(|(transcoder, frames)| {
-                let stage = Rc::clone(self);
-                let name = format!("webrtc sound {stream}");
-                rt::Builder::new().name(name).spawn(move || stage.take_frames(&frames))?;
-                Ok(transcoder)
-            });
-        match begun {
-            Ok(transcoder) => {
-                info!(%stream, from = %unit.config.codec(), "makes Opus for WebRTC");
-                Some(transcoder)
-            }
-            Err(error) => {
-                warn!(%stream, %error, "no sound by WebRTC");
-                // Said once: no other track is tried.
-                self.audio.set(Some(TrackId(u16::MAX)));
-                None
-            }
-        }
-    }
-
     /// Takes what the transcoder makes, until that ends.
-    fn take_frames(&self, frames: &Frames) {
+    pub(super) fn take_frames(&self, frames: &Frames) {
         while let Ok(coded) = frames.recv() {
-            self.push_sound(coded.pts, Payload::from(&*coded.payload));
+            self.push_sound(coded.pts, &coded.payload);
             self.more.broadcast();
         }
     }
 
-    fn push_sound(&self, pts: Timestamp, payload: Payload) {
+    /// Takes a packet of Opus.
+    pub(super) fn push_sound(&self, pts: Timestamp, packet: &[u8]) {
         let may_begin = self.source.tracks().video().is_none();
-        let (kind, packets) = (MediaKind::Audio, vec![payload]);
+        let (kind, packets) = (MediaKind::Audio, vec![Payload::from(packet)]);
         self.ring.borrow_mut().push(Piece { kind, pts, may_begin, packets });
     }
 
@@ -310,38 +296,15 @@ impl Stage {
         if !is_known {
             *self.video.borrow_mut() = Some(Rc::clone(&unit.config));
         }
-        let mut reorder = self.reorder.borrow_mut();
-        let before = reorder.verdict();
-        let is_shown = reorder.shows(unit);
-        let now = reorder.verdict();
-        if now != before {
-            tell(self.source.key(), now);
+        let is_shown = self.reorder.borrow_mut().shows(unit);
+        let verdict = self.verdict();
+        if let Some(text) = verdict.remark() {
+            self.remark(PICTURES, text);
         }
-        match (now, self.policy) {
+        match (verdict, self.policy) {
             (Verdict::ReferenceB, ReferenceB::Keyframes) => unit.random_access,
             _ => is_shown,
         }
-    }
-}
-
-/// The track that viewers hear: the first of Opus, or the first of which Opus can be made.
-fn audible(tracks: &Tracks) -> Option<TrackId> {
-    let known = |track: &&Track| track.config.as_deref().is_some_and(Transcoder::knows);
-    let opus = tracks.iter().find(|track| track.codec == Codec::Opus);
-    opus.or_else(|| tracks.iter().find(known)).map(|track| track.id)
-}
-
-fn tell(stream: &StreamKey, verdict: Verdict) {
-    match verdict {
-        Verdict::InOrder => {}
-        Verdict::DisposableB => {
-            info!(%stream, "B pictures are left out for WebRTC; encoder setting: no B frames (x264: bframes=0)");
-        }
-        Verdict::ReferenceB => warn!(
-            %stream,
-            "pictures refer to B pictures, which WebRTC cannot show in time; encoder setting: no B frames (x264: \
-             bframes=0, or b-pyramid=none)"
-        ),
     }
 }
 
