@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::rng::Rng;
 
 /// What the link does to what it carries, in each direction.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Conditions {
     /// Chance of a datagram to be lost, 0 to 1.
     pub(crate) loss: f64,
@@ -23,6 +23,24 @@ pub(crate) struct Conditions {
     pub(crate) jitter: Duration,
     /// Bits on the wire per second; `None` is no limit.
     pub(crate) rate_bps: Option<u64>,
+    /// How much waits before the bottleneck at most.
+    pub(crate) queue_limit: Duration,
+}
+
+/// A good link; what waits before a bottleneck is as much as in a home router.
+impl Default for Conditions {
+    fn default() -> Self {
+        Self {
+            loss: 0.0,
+            duplicate: 0.0,
+            reorder: 0.0,
+            reorder_by: Duration::ZERO,
+            delay: Duration::ZERO,
+            jitter: Duration::ZERO,
+            rate_bps: None,
+            queue_limit: Duration::from_millis(200),
+        }
+    }
 }
 
 /// What is decided about one datagram.
@@ -82,7 +100,7 @@ mod tests {
             reorder_by: 50 * MS,
             delay: 10 * MS,
             jitter: 5 * MS,
-            rate_bps: None,
+            ..Conditions::default()
         };
         let fates = fates(&conditions, 1, 100_000);
         let share = |of: fn(&Fate) -> bool| {

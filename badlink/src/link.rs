@@ -42,6 +42,16 @@ impl Link {
         self.relay.change(|conditions| conditions.loss = loss);
     }
 
+    /// Lets through this many bits a second from now on, or as many as come.
+    ///
+    /// # Panics
+    ///
+    /// When `bits_per_s` is 0.
+    pub fn set_rate_limit(&self, bits_per_s: Option<u64>) {
+        assert!(bits_per_s != Some(0), "a link that lets nothing through is cut");
+        self.relay.change(|conditions| conditions.rate_bps = bits_per_s);
+    }
+
     /// Carries nothing any more, in either direction. What is under way is lost too.
     pub fn cut(&self) {
         self.relay.set_cut(true);
@@ -110,8 +120,8 @@ impl LinkBuilder {
         self
     }
 
-    /// Lets through this many bits a second, headers of IPv4 and UDP included. Up to 200 ms worth of
-    /// datagrams wait; what comes on top is dropped.
+    /// Lets through this many bits a second, headers of IPv4 and UDP included. What
+    /// comes on top of the [queue](Self::queue_limit) is dropped.
     ///
     /// # Panics
     ///
@@ -120,6 +130,14 @@ impl LinkBuilder {
     pub fn rate_limit(mut self, bits_per_s: u64) -> Self {
         assert!(bits_per_s > 0, "a link that lets nothing through is cut");
         self.conditions.rate_bps = Some(bits_per_s);
+        self
+    }
+
+    /// Up to this much time's worth of datagrams wait for their turn where the rate is limited, instead of 200 ms, a home
+    /// router's queue.
+    #[must_use]
+    pub fn queue_limit(mut self, limit: Duration) -> Self {
+        self.conditions.queue_limit = limit;
         self
     }
 

@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
+use crate::fate::Conditions;
+
 /// A heap of things that are due at some time; those due at the same time come out as they went in.
 #[derive(Debug)]
 pub(crate) struct DueQueue<T> {
@@ -77,13 +79,13 @@ impl Bottleneck {
         &mut self,
         now: Instant,
         len_bytes: usize,
-        rate_bps: Option<u64>,
+        conditions: &Conditions,
     ) -> Option<Instant> {
-        let Some(rate_bps) = rate_bps else {
+        let Some(rate_bps) = conditions.rate_bps else {
             return Some(now);
         };
         let begin = self.free_at.map_or(now, |free| free.max(now));
-        if begin - now > QUEUE_LIMIT {
+        if begin - now > conditions.queue_limit {
             return None;
         }
         let bits = (len_bytes + HEADER_BYTES) as u64 * 8;
@@ -93,14 +95,12 @@ impl Bottleneck {
     }
 }
 
-/// What waits before a bottleneck is dropped beyond this: a home router's queue.
-const QUEUE_LIMIT: Duration = Duration::from_millis(200);
 /// IPv4 (RFC 791 §3.1) and UDP (RFC 768), which a rate limit counts too.
 const HEADER_BYTES: usize = 28;
 
 #[cfg(test)]
 mod tests {
-    use super::{Bottleneck, DueQueue};
+    use super::{Bottleneck, Conditions, DueQueue};
     use std::time::{Duration, Instant};
 
     const MS: Duration = Duration::from_millis(1);
@@ -125,14 +125,15 @@ mod tests {
     fn a_bottleneck_spaces_datagrams_and_drops_what_waits_too_long() {
         let start = Instant::now();
         let mut hop = Bottleneck::default();
+        let narrow = Conditions { rate_bps: Some(1_000_000), ..Conditions::default() };
         // 1 000 bytes with headers at 1 Mbit/s take 8 ms.
         let passed: Vec<Option<Instant>> =
-            (0..30).map(|_index| hop.pass(start, 972, Some(1_000_000))).collect();
+            (0..30).map(|_index| hop.pass(start, 972, &narrow)).collect();
         assert_eq!(passed[0], Some(start + 8 * MS));
         assert_eq!(passed[25], Some(start + 26 * 8 * MS));
         assert_eq!(passed[26], None);
         let later = start + 500 * MS;
-        assert_eq!(hop.pass(later, 972, Some(1_000_000)), Some(later + 8 * MS));
-        assert_eq!(hop.pass(later, 972, None), Some(later));
+        assert_eq!(hop.pass(later, 972, &narrow), Some(later + 8 * MS));
+        assert_eq!(hop.pass(later, 972, &Conditions::default()), Some(later));
     }
 }

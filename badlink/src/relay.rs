@@ -193,7 +193,7 @@ impl State {
             way.counts.lost += 1;
             return false;
         }
-        let passed = way.bottleneck.pass(Instant::now(), bytes.len(), conditions.rate_bps);
+        let passed = way.bottleneck.pass(Instant::now(), bytes.len(), &conditions);
         let Some(passed) = passed.filter(|_passed| !is_full) else {
             way.counts.overflowed += 1;
             return false;
