@@ -2,10 +2,13 @@
 //! stream.
 
 use serde_json::Value;
+use std::time::Duration;
+use thalweg_badlink::Link;
 use thalweg_tests::{
     api,
     browser::{Browser, Page, Players, View},
     gateway::{Gateway, until},
+    media::publish_live_with,
 };
 
 const CAM: &str = "live/cam";
@@ -77,4 +80,70 @@ fn the_api_the_metrics_and_the_page_tell_of_each_peers_link() {
         }).length === 2",
     );
     page.assert_silent();
+}
+
+/// Of how many pictures, and of how many to begin with, the viewer has made something, and for how long it froze.
+fn seen(page: &Page<'_>) -> [f64; 3] {
+    let figures = page.evaluate("figures()");
+    let figure = |name: &str| figures["video"][name].as_f64().unwrap_or(0.0);
+    [figure("framesDecoded"), figure("keyFramesDecoded"), figure("totalFreezesDuration")]
+}
+
+#[test]
+fn a_viewer_whose_link_does_not_carry_the_stream_skips_instead_of_falling_behind() {
+    // Noise, so that the stream has the rate that is asked for: 2 Mbit/s.
+    const NOISE: &str = "-vf noise=alls=30:allf=t -b:v 2M -maxrate 2M -bufsize 500k";
+    let gateway = Gateway::start(&["play.wait_ms=20000"]);
+    let _publisher = publish_live_with(&gateway.srt_publish(CAM), "320x240", NOISE);
+    gateway.wait_for_frames(CAM, 30);
+    // What two seconds bring waits before it: a viewer that gets everything is two seconds late.
+    let link = Link::builder().queue_limit(Duration::from_secs(2)).start(gateway.webrtc());
+    let link = link.expect("a relay on the loopback");
+    let (browser, players) = (Browser::start(), Players::start());
+    let open = || browser.open(&players.webrtc_page(), View::DESK);
+    let (near, far) = (open(), open());
+    let url = gateway.http(&format!("whep/{CAM}"));
+    begin(&near, &format!("watch('{url}')"));
+    begin(&far, &format!("watch('{url}', {{ through: {} }})", link.addr().port()));
+    for page in [&near, &far] {
+        page.until("figures().then((f) => f.video?.framesDecoded >= 50)");
+    }
+    let of = |remote: &str| {
+        let all = clients(&gateway, false);
+        let skips = |client: &Value| client["skips"].as_u64();
+        all.iter().find(|it| (skips(it) > Some(0)) == (remote == "far")).cloned()
+    };
+    assert!(of("far").is_none(), "nobody skips while the link carries the stream");
+
+    link.set_rate_limit(Some(1_300_000));
+    let [_, keys, _] = seen(&far);
+    let mut longest = 0.0_f64;
+    until("several skips", || {
+        let far = of("far");
+        longest = far.iter().filter_map(|it| figure(it, "rtt_s")).fold(longest, f64::max);
+        far.is_some_and(|it| it["skips"].as_u64() >= Some(3))
+    });
+    assert!(seen(&far)[1] >= keys + 2.0, "pictures to begin with arrive: {:?}", seen(&far));
+    assert!(longest < 1.5, "packets waited for {longest} s, of the 2 s that may wait");
+    let client = of("far").expect("it skips");
+    let carries = figure(&client, "link_bits_per_s").expect("what the link carries is told");
+    assert!((600_000.0..1_900_000.0).contains(&carries), "{carries} of 1 300 000 bit/s");
+    gateway.wait_for_log(&["the viewer's link does not carry the stream"]);
+
+    link.set_rate_limit(None);
+    let more = |count: u32| {
+        let [pictures, ..] = seen(&far);
+        far.until(&format!("figures().then((f) => f.video.framesDecoded >= {pictures} + {count})"));
+    };
+    // It may just have begun to skip.
+    more(30);
+    let [_, _, frozen] = seen(&far);
+    more(60);
+    assert!(seen(&far)[2] - frozen < 0.5, "it is smooth again: {frozen}, {:?}", seen(&far));
+    let near_client = of("near").expect("it does not skip");
+    assert_eq!(near_client["skips"], 0);
+    assert_eq!(near.evaluate("figures().then((f) => f.video.packetsLost)"), 0);
+    let lines = gateway.log();
+    let told = lines.matches("the viewer's link does not carry the stream").count();
+    assert_eq!(told, 1, "once for all skips: {lines}");
 }

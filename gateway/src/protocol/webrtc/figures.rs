@@ -1,13 +1,13 @@
 //! What is told of a peer: its round trip, what is lost both ways, rates, requests, and the way that its media takes.
 //!
-//! The stack counts, and says so every second; what it says is kept until it says something else. Names are those of the
+//! The stack counts, and says so several times a second; what it says is kept until it says something else. Names are those of the
 //! API, units last.
 
 use crate::hub::{Client, Figures, Path};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 use str0m::{
     net::Protocol,
@@ -50,20 +50,19 @@ impl Told {
     pub(super) fn note(&self, values: impl IntoIterator<Item = (&'static str, Option<f64>)>) {
         let mut figures = self.figures.borrow_mut();
         for (name, value) in values {
-            figures.retain(|&(known, _)| known != name);
-            figures.extend(value.map(|value| (name, value)));
+            let known = figures.iter().position(|&(known, _)| known == name);
+            match (known.and_then(|at| figures.get_mut(at)), value) {
+                (Some(figure), Some(value)) => figure.1 = value,
+                (None, Some(value)) => figures.push((name, value)),
+                (Some(_), None) => figures.retain(|&(known, _)| known != name),
+                (None, None) => {}
+            }
         }
     }
 
     /// What holds for the peer as a whole.
     pub(super) fn note_peer(&self, stats: &PeerStats, client: &Client) {
         client.set_path(stats.selected_candidate_pair.as_ref().map(path));
-        let (sent, received) = (client.sent.get(), client.received.get());
-        let (at, sent_before, received_before) =
-            self.before.replace((stats.timestamp, sent, received));
-        let passed = stats.timestamp.saturating_duration_since(at).as_secs_f64();
-        #[expect(clippy::cast_precision_loss, reason = "a rate; 2^53 bytes are far")]
-        let rate = |bytes: u64| (passed > 0.0).then(|| bytes as f64 * 8.0 / passed);
         self.by_packet.set(ByPacket {
             rtt: stats.rtt.is_some(),
             sent_loss: stats.egress_loss_fraction.is_some(),
@@ -73,9 +72,31 @@ impl Told {
             ("rtt_s", stats.rtt.map(|rtt| rtt.as_secs_f64())),
             ("sent_loss_ratio", stats.egress_loss_fraction.map(f64::from)),
             ("received_loss_ratio", stats.ingress_loss_fraction.map(f64::from)),
-            ("send_bits_per_s", rate(sent - sent_before)),
-            ("recv_bits_per_s", rate(received - received_before)),
         ]);
+        self.note_rates(stats.timestamp, client);
+    }
+
+    /// Over a second at least.
+    fn note_rates(&self, at: Instant, client: &Client) {
+        const OVER: Duration = Duration::from_secs(1);
+        let (since, sent, received) = self.before.get();
+        let passed = at.saturating_duration_since(since);
+        if passed < OVER {
+            return;
+        }
+        self.before.set((at, client.sent.get(), client.received.get()));
+        #[expect(clippy::cast_precision_loss, reason = "a rate; 2^53 bytes are far")]
+        let rate = |now: u64, before: u64| {
+            Some(now.saturating_sub(before) as f64 * 8.0 / passed.as_secs_f64())
+        };
+        let sent = rate(client.sent.get(), sent);
+        let received = rate(client.received.get(), received);
+        self.note([("send_bits_per_s", sent), ("recv_bits_per_s", received)]);
+    }
+
+    /// Whether it tells of every packet what became of it.
+    pub(super) fn is_by_packet(&self) -> bool {
+        self.by_packet.get().rtt
     }
 
     /// What holds for a stream that is sent. Comes after what holds for the peer.

@@ -11,6 +11,7 @@ mod crowd;
 mod figures;
 mod fragment;
 mod frames;
+mod link;
 mod negotiate;
 mod offers;
 mod outbox;

@@ -68,8 +68,9 @@ const SECTIONS_MAX: usize = 32;
 /// More candidates than this has no machine.
 const CANDIDATES_MAX: usize = 256;
 
-/// How often a peer's figures are looked at.
-const STATS: Duration = Duration::from_secs(1);
+/// How often a peer's figures are looked at: as often as feedback comes at least, which tells whether its link carries the
+/// stream.
+const STATS: Duration = Duration::from_millis(250);
 
 /// How many packets are kept to be sent again: a second and a half of 10 Mbit/s. They are shared with the other viewers.
 pub(super) const RESEND_PACKETS: usize = 1_500;

@@ -137,6 +137,7 @@ impl<'a> Peer<'a> {
                 Output::Event(Event::PeerStats(stats)) => {
                     self.told.note_peer(&stats, self.client);
                     self.told.note_unsent(self.mailbox.unsent());
+                    return Ok(Some(Event::PeerStats(stats)));
                 }
                 Output::Event(Event::Closed) => return Err(PeerEnd::Left),
                 Output::Event(event) => return Ok(Some(event)),

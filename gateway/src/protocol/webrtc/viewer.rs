@@ -1,6 +1,7 @@
 //! One viewer, top to bottom: the stage's pieces out, what it asks for in.
 
 use super::{
+    link::{Link, Strain},
     negotiate::{Outgoing, RESEND_PACKETS, random_bytes},
     peer::{Peer, PeerEnd},
     playout::Playout,
@@ -15,7 +16,7 @@ use str0m::{
     stats::MediaEgressStats,
 };
 use thalweg_runtime as rt;
-use tracing::debug;
+use tracing::{debug, info};
 
 /// A viewer and all that is known of it.
 struct Viewer<'a> {
@@ -28,10 +29,27 @@ struct Viewer<'a> {
     playout: Option<Playout>,
     /// When pictures were last begun anew because the viewer asked.
     renewed: Option<Instant>,
-    /// Reports in a row by which much was lost.
-    lossy: u32,
-    /// It waits for the next random-access point, from this piece on.
-    waits_from: Option<u64>,
+    link: Link,
+    /// It gets no pictures until the next at which it may begin.
+    pause: Option<Pause>,
+    /// Its link does not carry the stream, or did not lately.
+    episode: Option<Episode>,
+}
+
+/// Since when a viewer gets no pictures.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    since: Instant,
+    /// It may go on from this piece on.
+    from: u64,
+}
+
+/// A time in which a link does not carry the stream, calm moments included.
+#[derive(Clone, Copy, Debug)]
+struct Episode {
+    skips: u64,
+    /// When it was strained last.
+    strained: Instant,
 }
 
 /// One stream to the viewer.
@@ -46,8 +64,11 @@ struct Track {
 /// A viewer that asks for a random-access point more often than this is not answered: each costs a GOP.
 const RENEW: Duration = Duration::from_secs(1);
 
-/// With so much lost in two reports, the link does not carry the stream.
-const LOSSY: f32 = 0.25;
+/// Whoever got no pictures for so long gets them again, whether what waited on the way has arrived or not.
+const PAUSE_MAX: Duration = Duration::from_secs(3);
+
+/// After so long without strain an episode is over.
+const CALM: Duration = Duration::from_secs(10);
 
 /// The clock of Opus in RTP (RFC 7587 §4.1) to ours: 48 to 90.
 const OPUS: (i64, i64) = (8, 15);
@@ -74,8 +95,9 @@ pub(super) fn watch(
         next: None,
         playout: None,
         renewed: None,
-        lossy: 0,
-        waits_from: None,
+        link: Link::default(),
+        pause: None,
+        episode: None,
     };
     let end = viewer.run();
     viewer.peer.say_goodbye();
@@ -112,6 +134,9 @@ impl Viewer<'_> {
                     }
                 }
                 Event::KeyframeRequest(request) => self.renew(request),
+                Event::PeerStats(stats) if stats.rtt.is_some() => {
+                    self.judge(stats.timestamp, stats.rtt, stats.egress_loss_fraction);
+                }
                 Event::MediaEgressStats(stats) => self.note_egress(&stats),
                 _ => {}
             }
@@ -124,8 +149,12 @@ impl Viewer<'_> {
         let now = rt::now();
         let is_soon = self.renewed.is_some_and(|last| now.duration_since(last) < RENEW);
         debug!(kind = ?request.kind, is_soon, "asks for a random-access point");
-        if is_soon || self.waits_from.is_some() {
+        if is_soon || self.pause.is_some() {
             return;
+        }
+        if self.link.is_loaded() {
+            // What was there before would come on top of what does not arrive in time as it is.
+            return self.skip(now);
         }
         if let Some(mark) = self.stage.newest_mark() {
             self.renewed = Some(now);
@@ -166,16 +195,11 @@ impl Viewer<'_> {
 
     /// The piece to go on with.
     fn place(&mut self) -> Option<u64> {
-        if let Some(from) = self.waits_from {
-            let mark = self.stage.newest_mark().filter(|&mark| mark >= from)?;
-            self.waits_from = None;
-            self.jump(mark);
-        }
         match self.next {
             Some(next) if !self.stage.has_lost(next) => Some(next),
             Some(lost) => {
                 let mark = self.stage.newest_mark().filter(|&mark| mark > lost)?;
-                self.peer.client.skips.set(self.peer.client.skips.get() + 1);
+                self.count_skip();
                 self.jump(mark);
                 Some(mark)
             }
@@ -192,9 +216,16 @@ impl Viewer<'_> {
         let is_last = number + 1 >= self.stage.end();
         if playout.is_behind() && (is_last || self.video.is_none()) {
             playout.catch_up(now, piece.pts);
+            // It filled the link for a moment.
+            self.link.restart();
         }
         // Sound that goes by four times as fast is none: it begins when the pictures are there.
         if playout.is_behind() && piece.kind == MediaKind::Audio {
+            return Ok(());
+        }
+        if piece.kind == MediaKind::Video
+            && is_paused(&mut self.pause, &mut self.link, piece, number)
+        {
             return Ok(());
         }
         let at = playout.place(piece.pts);
@@ -214,18 +245,83 @@ impl Viewer<'_> {
     fn note_egress(&mut self, stats: &MediaEgressStats) {
         let is_video = self.video.as_ref().is_some_and(|track| track.out.mid == stats.mid);
         self.peer.told.note_egress(stats, is_video);
-        if !is_video {
-            return;
-        }
-        self.lossy = if stats.loss.is_some_and(|loss| loss >= LOSSY) { self.lossy + 1 } else { 0 };
-        if self.lossy >= 2 && self.waits_from.is_none() {
-            // What the link does not carry only delays what it could.
-            debug!(loss = stats.loss, "waits for the next random-access point");
-            self.lossy = 0;
-            self.waits_from = Some(self.stage.end());
-            self.peer.client.skips.set(self.peer.client.skips.get() + 1);
+        if is_video && !self.peer.told.is_by_packet() {
+            self.judge(stats.timestamp, stats.rtt, stats.loss);
         }
     }
+
+    /// Whether the link carries the stream, by what is told of it now.
+    fn judge(&mut self, now: Instant, rtt: Option<Duration>, loss: Option<f32>) {
+        self.link.note(now, rtt, loss, self.peer.client.sent.get());
+        let queue_s = self.link.queue().map(|queue| queue.as_secs_f64());
+        self.peer.told.note([("queue_s", queue_s)]);
+        let is_settled = self.playout.is_some_and(|playout| !playout.is_behind());
+        if !is_settled || self.video.is_none() || self.pause.is_some() {
+            return;
+        }
+        if let Some(strain) = self.link.strain() {
+            self.note_strain(now, strain);
+            return self.skip(now);
+        }
+        if let Some(over) = self.episode.take_if(|it| now >= it.strained + CALM) {
+            info!(skips = over.skips, "the viewer's link carries the stream again");
+            self.peer.told.note([("link_bits_per_s", None)]);
+        }
+    }
+
+    fn note_strain(&mut self, now: Instant, strain: Strain) {
+        let Strain { queue, loss, carried, carried_bps } = strain;
+        self.peer.told.note([("link_bits_per_s", Some(carried_bps))]);
+        if self.episode.is_none() {
+            info!(
+                ?queue,
+                loss = format_args!("{loss:.2}"),
+                carried = format_args!("{carried:.2}"),
+                "the viewer's link does not carry the stream: it skips pictures"
+            );
+        }
+        let episode = self.episode.get_or_insert(Episode { skips: 0, strained: now });
+        episode.strained = now;
+    }
+
+    /// What the link does not carry only delays what it could: pictures go on with the next that needs none before it.
+    /// Sound goes on.
+    fn skip(&mut self, now: Instant) {
+        debug!(queue = ?self.link.queue(), "gets no pictures until the next to begin with");
+        self.pause = Some(Pause { since: now, from: self.stage.end() });
+        self.link.restart();
+        self.count_skip();
+        // Nobody needs what was lost of pictures that cannot be shown any more.
+        if let Some(track) = &self.video {
+            track.prepare(&mut self.peer.rtc);
+        }
+    }
+
+    fn count_skip(&mut self) {
+        self.peer.client.skips.set(self.peer.client.skips.get() + 1);
+        if let Some(episode) = &mut self.episode {
+            episode.skips += 1;
+        }
+    }
+}
+
+/// Whether a picture is left out because of the link. The first that is not ends the pause.
+fn is_paused(pause: &mut Option<Pause>, link: &mut Link, piece: &Piece, number: u64) -> bool {
+    let Some(Pause { since, from }) = *pause else { return false };
+    let now = rt::now();
+    if !piece.may_begin || number < from {
+        return true;
+    }
+    if !link.is_drained(now) {
+        if now < since + PAUSE_MAX {
+            return true;
+        }
+        // It is not this stream that fills it.
+        link.accept();
+    }
+    link.restart();
+    *pause = None;
+    false
 }
 
 /// When the next piece goes out.
