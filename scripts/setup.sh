@@ -19,10 +19,12 @@ needed=(
 to_test=(
     chromium:chromium              # what viewers have
     curl:curl                      # asks the API
+    e2fsprogs:mkfs.ext4            # disks that fill and hang
     ffmpeg:ffmpeg                  # publishes and plays
     netcat-openbsd:nc              # to talk to the examples by hand
     nodejs:node                    # drives the browser
     npm:npm
+    mount:mount                    # the same
     libst-dev:/usr/include/st.h    # State Threads; benches/ are linked with it
     openssl:openssl                # looks at TLS from outside
     python3-venv:python3           # brings a newer ffmpeg and a checker of the API

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod container;
 pub mod convert;
+pub mod disk;
 pub mod hooks;
 pub mod http;
 pub mod hub;

@@ -178,6 +178,15 @@ impl Gateway {
     /// When it does not end in time.
     pub fn end(&mut self, signal: &str) -> Option<i32> {
         self.signal(signal);
+        self.wait()
+    }
+
+    /// Waits for the end; the result is the exit code, `None` when it was killed by a signal.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end in time.
+    pub fn wait(&mut self) -> Option<i32> {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             if let Some(status) = self.child.try_wait().expect("it is our child") {

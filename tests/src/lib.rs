@@ -2,11 +2,13 @@
 
 pub mod api;
 pub mod browser;
+pub mod disk;
 pub mod gateway;
 pub mod hook_server;
 pub mod media;
 pub mod play;
 pub mod playlist;
+pub mod recordings;
 pub mod rtmp;
 pub mod srt;
 pub mod tidy;

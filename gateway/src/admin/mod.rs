@@ -10,6 +10,7 @@ mod access;
 mod answer;
 mod api;
 mod describe;
+mod disks;
 mod machine;
 mod metrics;
 mod page;
@@ -25,9 +26,11 @@ use std::time::Instant;
 
 use thalweg_runtime as rt;
 
+use crate::disk::Disk;
 use crate::hooks::{Hooks, Identity};
 use crate::http::{Method, Router};
 use crate::hub::{Clients, Registry};
+use crate::record::Recorder;
 use access::{Access, Needs};
 use machine::Looks;
 use rates::Rates;
@@ -63,6 +66,8 @@ pub struct Admin {
     identity: Identity,
     hooks: OnceCell<Hooks>,
     certificates: OnceCell<Box<Certificates>>,
+    recorder: OnceCell<Recorder>,
+    disks: OnceCell<Vec<Disk>>,
     started: Instant,
     rates: Rates,
     looks: Looks,
@@ -113,6 +118,8 @@ impl Admin {
             identity: Identity::of_process().clone(),
             hooks: OnceCell::new(),
             certificates: OnceCell::new(),
+            recorder: OnceCell::new(),
+            disks: OnceCell::new(),
             started: rt::now(),
             rates: Rates::default(),
             looks: Looks::default(),
@@ -132,6 +139,15 @@ impl Admin {
     /// The web hooks that the metrics tell of. Only the first call counts.
     pub fn set_hooks(&self, hooks: Hooks) {
         let _set = self.hooks.set(hooks);
+    }
+
+    /// The disks that are written to. Only the first call counts.
+    pub fn set_disks(&self, disks: Vec<Disk>) {
+        let _set = self.disks.set(disks);
+    }
+
+    fn disks(&self) -> &[Disk] {
+        self.disks.get().map_or(&[], Vec::as_slice)
     }
 
     /// Until when the certificates are good that the metrics tell of. Only the first call counts.

@@ -16,6 +16,7 @@ use super::access::Needs;
 use super::answer::Failure;
 use super::api::paging::Paging;
 use crate::http::{Exchange, Method, Response, Router, StatusCode, header};
+use crate::hub::EventKind;
 use crate::key::StreamKey;
 use crate::record::{
     Choice, Entry, Filter, LibraryError, Plan, Recorder, StartError, State, Status,
@@ -121,6 +122,9 @@ const BODY_MAX: u64 = 4096;
 impl Admin {
     /// Adds the paths of recordings. Without a recorder they say that nothing can be recorded.
     pub fn route_recordings(self: &Rc<Self>, router: &mut Router, recorder: Option<Recorder>) {
+        if let Some(recorder) = &recorder {
+            let _set = self.recorder.set(recorder.clone());
+        }
         let on =
             |router: &mut Router,
              method: Method,
@@ -169,6 +173,9 @@ fn delete(admin: &Admin, recorder: &Recorder, exchange: &mut Exchange<'_, '_>) -
     match recorder.library().delete(exchange.parameter("id").unwrap_or_default()) {
         Ok(entry) => {
             tracing::info!(file = entry.file, "recording deleted");
+            let detail = format_args!("{}: by an operator", entry.file);
+            let events = admin.clients.events();
+            events.note_stream(EventKind::RecordingDeleted, &entry.stream, detail);
             admin.answer(exchange, json!({}))
         }
         Err(error) => refuse(admin, exchange, error),

@@ -1,5 +1,5 @@
-//! What happened lately: who published and played, who was refused and why, and what the gateway did about load and
-//! configuration. A bounded log for the API; the whole story is in the log of the process.
+//! What happened lately: who published and played, who was refused and why, what was recorded, and what the gateway did
+//! about load and configuration. A bounded log for the API; the whole story is in the log of the process.
 //!
 //! Refusals have a ring of their own, since a peer that tries again and again would push all the rest out of one that
 //! they shared. Their numbers count on together, so that one reader sees both in order.
@@ -106,12 +106,30 @@ pub enum EventKind {
     Reload,
     /// There is too much load, or not any more.
     Overload,
+    /// A stream is being recorded.
+    Recording,
+    /// It is not any more; its files are complete.
+    Recorded,
+    /// A file could not be written on.
+    RecordingFailed,
+    /// Recorded files were removed.
+    RecordingDeleted,
+    /// A disk fails or hangs.
+    DiskFailed,
+    /// It does what it is told again.
+    DiskWorks,
 }
 
 impl Events {
     /// Notes what has to do with no client.
     pub fn note(&self, kind: EventKind, detail: impl fmt::Display) {
         self.push(Event { detail: short(&detail.to_string()), ..Event::new(kind) });
+    }
+
+    /// Notes what became of a stream, whoever publishes it.
+    pub fn note_stream(&self, kind: EventKind, key: &StreamKey, detail: impl fmt::Display) {
+        let stream = Some(key.to_string());
+        self.push(Event { stream, detail: short(&detail.to_string()), ..Event::new(kind) });
     }
 
     /// Notes what a client did, or what was done to it.
@@ -253,6 +271,12 @@ impl EventKind {
             Self::Kicked => "kicked",
             Self::Reload => "reload",
             Self::Overload => "overload",
+            Self::Recording => "recording",
+            Self::Recorded => "recorded",
+            Self::RecordingFailed => "recording_failed",
+            Self::RecordingDeleted => "recording_deleted",
+            Self::DiskFailed => "disk_failed",
+            Self::DiskWorks => "disk_works",
         }
     }
 }

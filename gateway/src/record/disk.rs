@@ -1,4 +1,4 @@
-//! The folder of recordings, and what is done there: on threads of the pool, and by paths that cannot lead out of it.
+//! What is done in the folder of recordings, by paths that cannot lead out of it. All of it blocks: threads of the pool do it.
 //!
 //! A path is walked from the folder down, one part at a time, and no part may be a symbolic link: `openat(2)` with
 //! `O_NOFOLLOW`. Only the folder itself may be one. A file is made with `O_EXCL`, so none is ever written over.
@@ -11,96 +11,14 @@ use nix::{
     unistd::{UnlinkatFlags, unlinkat},
 };
 use std::{
-    cell::Cell,
     fs::File,
     io,
     os::{fd::OwnedFd, unix::fs::FileExt},
-    path::{Path, PathBuf},
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
+    path::Path,
 };
-use thalweg_runtime::{self as rt, JoinError, WaitError, blocking, sync::Semaphore};
-use tracing::{info, warn};
-
-/// The folder. Clones are the same one.
-#[derive(Clone, Debug)]
-pub(super) struct Disk(Rc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    root: Arc<Path>,
-    /// How many threads may be busy here at once: when the disk hangs, the others stay free.
-    places: Semaphore,
-}
-
-/// Of the pool's 32 threads.
-const PLACES: u32 = 16;
-
-/// A disk that has not answered for so long is said to hang.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many names are tried for a file before it fails.
 const NAMES_MAX: u32 = 1_000;
-
-impl Disk {
-    pub(super) fn new(root: PathBuf) -> Self {
-        Self(Rc::new(Inner { root: root.into(), places: Semaphore::new(PLACES) }))
-    }
-
-    pub(super) fn root(&self) -> &Path {
-        &self.0.root
-    }
-
-    /// Takes all places, so that whoever comes finds a disk that does not answer as long as the result lives.
-    #[cfg(test)]
-    pub(super) fn hang(&self) -> Result<thalweg_runtime::sync::Permit<'_>, WaitError> {
-        self.0.places.acquire(PLACES)
-    }
-
-    /// Does `f` with the folder on a thread. While that takes long, `stalled` has the time since when.
-    ///
-    /// # Suspends
-    ///
-    /// Until it is done. A cancellation is heard only when the disk takes long: what was begun is then left to go on.
-    ///
-    /// # Errors
-    ///
-    /// Those of `f`, and when the wait was cancelled or a deadline passed.
-    pub(super) fn run<T: Send + 'static>(
-        &self,
-        stalled: &Cell<Option<Instant>>,
-        f: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
-    ) -> io::Result<T> {
-        let begun = rt::now();
-        let disk = Rc::clone(&self.0);
-        let job = rt::Builder::new().name("disk").spawn(move || -> io::Result<T> {
-            let _place = disk.places.acquire(1)?;
-            let root = Arc::clone(&disk.root);
-            blocking::run(move || f(&root))?
-        })?;
-        loop {
-            match rt::shield(PATIENCE, || job.join()) {
-                Ok(result) => {
-                    if stalled.take().is_some() {
-                        let after = rt::now().saturating_duration_since(begun);
-                        info!(seconds = after.as_secs_f64(), "the disk answers again");
-                    }
-                    return result;
-                }
-                Err(JoinError::Wait(WaitError::TimedOut(_))) => {
-                    // Whoever wants to end need not wait for a disk that may never answer.
-                    rt::yield_now()?;
-                    if stalled.replace(Some(begun)).is_none() {
-                        let folder = self.0.root.display();
-                        warn!(%folder, "the disk has not answered for {PATIENCE:?}; the recording waits");
-                    }
-                }
-                Err(error) => return Err(io::Error::other(error.to_string())),
-            }
-        }
-    }
-}
 
 /// Splits a path below the folder into the parts of its folders and the file's name.
 fn split(path: &str) -> io::Result<(Vec<&str>, &str)> {
@@ -236,6 +154,13 @@ pub(super) fn replace(root: &Path, path: &str, contents: &[u8]) -> io::Result<()
         OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let told = |error: Errno| told(error, root.join(path).display());
     let file = openat(&at, fresh.as_str(), flags, Mode::from_bits_truncate(0o666)).map_err(told)?;
-    File::from(file).write_all_at(contents, 0)?;
-    renameat(&at, fresh.as_str(), &at, name).map_err(told)
+    let about = |error: io::Error| {
+        io::Error::new(error.kind(), format!("{}: {error}", root.join(path).display()))
+    };
+    let replaced = File::from(file).write_all_at(contents, 0).map_err(about);
+    let replaced = replaced.and_then(|()| renameat(&at, fresh.as_str(), &at, name).map_err(told));
+    if replaced.is_err() {
+        let _removed = unlinkat(&at, fresh.as_str(), UnlinkatFlags::NoRemoveDir);
+    }
+    replaced
 }

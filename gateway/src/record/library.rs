@@ -4,11 +4,11 @@
 //! library is what happens here; a file that somebody else removes shows as missing when it is asked for.
 
 use super::{
-    Format,
-    disk::{self, Disk},
+    Format, Totals, disk,
     note::{self, Note},
 };
 use crate::{
+    disk::Disk,
     key::StreamKey,
     naming::{Template, Values},
 };
@@ -17,17 +17,17 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     fmt,
-    fs::{File, TryLockError},
+    fs::{File, Metadata, TryLockError},
     io,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
+    os::unix::fs::{FileExt, MetadataExt},
+    path::Path,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use thalweg_runtime::{
-    WaitError,
-    sync::{Cond, Mutex},
+    self as rt, WaitError,
+    sync::{Cond, Mutex, MutexGuard},
 };
 use tracing::{info, warn};
 
@@ -45,9 +45,12 @@ struct Shelf {
     /// Bytes of all files together.
     bytes: Cell<u64>,
     /// Held while the folder is ours; nobody else may record there. There once the notes have been read.
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<Arc<File>>>,
     is_open: Cell<bool>,
     numbers: Cell<u32>,
+    totals: Cell<Totals>,
+    /// Files that have ended, which the disk would not let be noted.
+    unnoted: RefCell<BTreeMap<RecordingId, Rc<Entry>>>,
     /// A file has ended or grown.
     changed: Cond,
 }
@@ -128,18 +131,23 @@ pub struct Download {
     pub len: u64,
 }
 
+/// Who waits for somebody else to open the folder says so after this.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// So much is read at once.
 const READ: usize = 256 << 10;
 
 impl Library {
-    pub(super) fn new(dir: PathBuf) -> Self {
+    pub(super) fn new(disk: Disk) -> Self {
         Self(Rc::new(Shelf {
-            disk: Disk::new(dir),
+            disk,
             entries: RefCell::default(),
             bytes: Cell::new(0),
             lock: Mutex::new(None),
             is_open: Cell::new(false),
             numbers: Cell::new(0),
+            totals: Cell::default(),
+            unnoted: RefCell::default(),
             changed: Cond::new(),
         }))
     }
@@ -150,7 +158,9 @@ impl Library {
         self.0.disk.root()
     }
 
-    pub(super) fn disk(&self) -> &Disk {
+    /// What it lies on.
+    #[must_use]
+    pub fn disk(&self) -> &Disk {
         &self.0.disk
     }
 
@@ -169,22 +179,25 @@ impl Library {
     /// # Errors
     ///
     /// When the folder cannot be used, or another gateway has it.
-    pub fn open(&self) -> io::Result<()> {
+    pub(super) fn open(&self, stalled: &Cell<Option<Instant>>) -> io::Result<()> {
         if self.is_open() {
             return Ok(());
         }
-        let mut lock = self.0.lock.lock()?;
+        let mut lock = self.lock(stalled)?;
         if lock.is_some() {
             return Ok(());
         }
-        let (taken, found) = self.0.disk.run(&Cell::new(None), |root| {
+        let opened = self.0.disk.run(stalled, |root| {
             let lock = take_folder(root)?;
             Ok((lock, read_notes(root)?))
-        })?;
-        *lock = Some(taken);
+        });
+        let (taken, found) = opened.inspect_err(|error| self.0.disk.note_failure(error))?;
+        *lock = Some(Arc::new(taken));
         let mut entries = self.0.entries.borrow_mut();
         for (id, note) in found {
-            if let Some(entry) = Entry::of(&id, &note) {
+            let Some(entry) = Entry::of(&id, &note) else { continue };
+            // One that is being written is known better here.
+            if !entries.contains_key(&entry.id) {
                 self.0.bytes.set(self.0.bytes.get() + entry.bytes());
                 entries.insert(entry.id.clone(), Rc::new(entry));
             }
@@ -192,6 +205,57 @@ impl Library {
         info!(folder = %self.root().display(), files = entries.len(), bytes = self.0.bytes.get(), "recordings");
         self.0.is_open.set(true);
         Ok(())
+    }
+
+    /// Opens the folder once more if another lies in its place: it was removed and made again, or another disk is there.
+    ///
+    /// # Suspends
+    ///
+    /// Until that is done.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub(super) fn reopen_if_replaced(&self, stalled: &Cell<Option<Instant>>) -> io::Result<()> {
+        let held = self.lock(stalled)?.clone();
+        if let Some(held) = held {
+            let looked = self.0.disk.run(stalled, move |root| {
+                let place = |metadata: Metadata| (metadata.dev(), metadata.ino());
+                match disk::open(root, &lock_path()).and_then(|file| file.metadata()) {
+                    Ok(there) => Ok(place(there) == place(held.metadata()?)),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+                    Err(error) => Err(error),
+                }
+            });
+            if !looked.inspect_err(|error| self.0.disk.note_failure(error))? {
+                self.lock(stalled)?.take();
+                self.0.is_open.set(false);
+                let mut entries = self.0.entries.borrow_mut();
+                entries.retain(|_, entry| *entry.state.borrow() == State::Recording);
+                self.0.bytes.set(entries.values().map(|entry| entry.bytes()).sum());
+            }
+        }
+        self.open(stalled)
+    }
+
+    fn lock(
+        &self,
+        stalled: &Cell<Option<Instant>>,
+    ) -> io::Result<MutexGuard<'_, Option<Arc<File>>>> {
+        let begun = rt::now();
+        loop {
+            match rt::timeout(PATIENCE, || self.0.lock.lock()) {
+                Err(WaitError::TimedOut(_)) => {
+                    // Unless it was the caller's own deadline.
+                    rt::yield_now()?;
+                    stalled.set(Some(begun));
+                }
+                locked => {
+                    stalled.set(None);
+                    return Ok(locked?);
+                }
+            }
+        }
     }
 
     /// Makes a file and its note.
@@ -208,7 +272,7 @@ impl Library {
         naming: Naming<'_>,
         stalled: &Cell<Option<Instant>>,
     ) -> io::Result<(Rc<Entry>, Arc<File>)> {
-        self.open()?;
+        self.open(stalled)?;
         let number = self.0.numbers.get();
         self.0.numbers.set(number.wrapping_add(1));
         let Naming { stream, format, template, behind } = naming;
@@ -274,6 +338,16 @@ impl Library {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.0.bytes.get()
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        self.0.totals.get()
+    }
+
+    pub(super) fn count_totals(&self, count: impl FnOnce(&mut Totals)) {
+        let mut totals = self.0.totals.get();
+        count(&mut totals);
+        self.0.totals.set(totals);
     }
 
     /// How many files there are.
@@ -390,6 +464,35 @@ impl Library {
     ///
     /// What the disk reports.
     pub(super) fn note(&self, entry: &Entry, stalled: &Cell<Option<Instant>>) -> io::Result<()> {
+        let noted = self.write_note(entry, stalled);
+        let is_over = *entry.state.borrow() != State::Recording;
+        if let Some(entry) = self.find(&entry.id.0).filter(|_| noted.is_err() && is_over) {
+            self.0.unnoted.borrow_mut().insert(entry.id.clone(), entry);
+        }
+        noted
+    }
+
+    /// Notes what could not be noted before.
+    ///
+    /// # Suspends
+    ///
+    /// Until that is done.
+    ///
+    /// # Errors
+    ///
+    /// What the disk reports; what is left is kept for the next time.
+    pub(super) fn note_rest(&self, stalled: &Cell<Option<Instant>>) -> io::Result<()> {
+        let next = || self.0.unnoted.borrow().values().next().cloned();
+        while let Some(entry) = next() {
+            if self.find(&entry.id.0).is_some() {
+                self.write_note(&entry, stalled)?;
+            }
+            self.0.unnoted.borrow_mut().remove(&entry.id);
+        }
+        Ok(())
+    }
+
+    fn write_note(&self, entry: &Entry, stalled: &Cell<Option<Instant>>) -> io::Result<()> {
         let path = note::path(&entry.id.0);
         let mut note = Note::new(&entry.stream, &entry.file, entry.format, entry.began_ms);
         note.bytes = entry.bytes();
@@ -474,7 +577,7 @@ fn take_folder(root: &Path) -> io::Result<File> {
     let about =
         |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", root.display()));
     std::fs::create_dir_all(root).map_err(about)?;
-    let path = format!("{}/lock", note::FOLDER);
+    let path = lock_path();
     let file = match disk::open(root, &path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => disk::create(root, &path)?.0,
         opened => opened?,
@@ -489,11 +592,19 @@ fn take_folder(root: &Path) -> io::Result<File> {
     }
 }
 
+fn lock_path() -> String {
+    format!("{}/lock", note::FOLDER)
+}
+
 /// Reads all notes; those whose files are gone are removed. Blocks.
 fn read_notes(root: &Path) -> io::Result<Vec<(String, Note)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(root.join(note::FOLDER))? {
         let name = entry?.file_name();
+        if let Some(cut) = name.to_str().filter(|name| name.ends_with(".json.new")) {
+            // A process was killed while it wrote it.
+            let _removed = disk::remove(root, &format!("{}/{cut}", note::FOLDER));
+        }
         let Some(id) = name.to_str().and_then(|name| name.strip_suffix(".json")) else { continue };
         let path = note::path(id);
         let Some(mut note) = read_small(root, &path).and_then(|bytes| Note::parse(&bytes)) else {

@@ -23,6 +23,8 @@ mod retention;
 mod session;
 
 use crate::{
+    disk::Disk,
+    hub::Events,
     key::{Pattern, StreamKey},
     naming::Template,
 };
@@ -36,7 +38,7 @@ pub use session::{Phase, Status};
 #[derive(Clone)]
 pub struct Settings {
     /// Where the files are.
-    pub dir: PathBuf,
+    pub disk: Disk,
     /// What they are called there.
     pub template: Template,
     /// The streams that are recorded without being asked for.
@@ -51,6 +53,8 @@ pub struct Settings {
     pub keep: Option<Duration>,
     /// How many bytes all files may have together.
     pub max_bytes: Option<u64>,
+    /// Where it is noted what becomes of recordings.
+    pub events: Events,
     /// Is called with each file that is finished, whatever ended it. Must not suspend.
     pub on_file: Rc<dyn Fn(&Finished)>,
 }
@@ -73,6 +77,23 @@ pub enum Plan {
     Session,
     /// At the first random-access point after so much media.
     Segment(Duration),
+}
+
+/// What all recordings of this process amount to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Files that were begun.
+    pub files: u64,
+    /// Bytes that were written.
+    pub bytes: u64,
+    /// How often the disk failed.
+    pub failures: u64,
+    /// How often the disk was too slow, and something was skipped.
+    pub skips: u64,
+    /// How many units were missed by that; pieces of the stream where packets are recorded as they come.
+    pub skipped: u64,
+    /// Files that were removed as too old or too many.
+    pub expired: u64,
 }
 
 /// A file that is finished: what a callback is told.
@@ -145,7 +166,7 @@ impl std::error::Error for UnknownFormat {}
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
-            .field("dir", &self.dir)
+            .field("disk", &self.disk)
             .field("template", &self.template)
             .field("streams", &self.streams)
             .field("format", &self.format)

@@ -1,7 +1,7 @@
 //! Which streams are recorded: by rule, and by request.
 
 use super::{
-    Format, Library, Plan, Settings, Status, retention,
+    Format, Library, Plan, Settings, Status, Totals, retention,
     session::{ENDING, Session},
 };
 use crate::{
@@ -27,6 +27,8 @@ struct Inner {
     settings: Rc<Settings>,
     library: Library,
     running: RefCell<BTreeMap<StreamKey, Rc<Session>>>,
+    /// Of streams that have ended and are there again: the disk has not taken all of the one before yet.
+    ending: RefCell<Vec<Rc<Session>>>,
     /// Streams that somebody stopped: no rule starts them again before they have ended.
     stopped: RefCell<BTreeSet<StreamKey>>,
     is_closing: Cell<bool>,
@@ -61,12 +63,13 @@ impl Recorder {
     /// One that records nothing yet.
     #[must_use]
     pub fn new(registry: Registry, settings: Settings) -> Self {
-        let library = Library::new(settings.dir.clone());
+        let library = Library::new(settings.disk.clone());
         Self(Rc::new(Inner {
             registry,
             settings: Rc::new(settings),
             library,
             running: RefCell::default(),
+            ending: RefCell::default(),
             stopped: RefCell::default(),
             is_closing: Cell::new(false),
             ended: Cond::new(),
@@ -89,7 +92,7 @@ impl Recorder {
     ///
     /// The cancellation.
     pub fn follow_rules(&self) -> io::Result<()> {
-        if let Err(error) = self.0.library.open() {
+        if let Err(error) = self.0.library.open(&Cell::new(None)) {
             if rt::is_cancelled(&error) {
                 return Err(error);
             }
@@ -113,7 +116,12 @@ impl Recorder {
     ///
     /// The cancellation.
     pub fn keep_bounds(&self) -> io::Result<()> {
-        retention::keep(&self.0.library, self.0.settings.keep, self.0.settings.max_bytes)
+        retention::keep(
+            &self.0.library,
+            self.0.settings.keep,
+            self.0.settings.max_bytes,
+            &self.0.settings.events,
+        )
     }
 
     /// Begins to record a stream.
@@ -147,6 +155,12 @@ impl Recorder {
         Ok(true)
     }
 
+    /// What all recordings of this process amount to.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.0.library.totals()
+    }
+
     /// Everything that is being recorded, by name.
     #[must_use]
     pub fn list(&self) -> Vec<Status> {
@@ -167,7 +181,7 @@ impl Recorder {
     /// How many run.
     #[must_use]
     pub fn running(&self) -> usize {
-        self.0.running.borrow().len()
+        self.0.running.borrow().len() + self.0.ending.borrow().len()
     }
 
     fn wait_until(&self, deadline: Instant, goes_on: impl Fn() -> bool) -> Result<(), WaitError> {
@@ -188,7 +202,7 @@ impl Recorder {
             let key = source.key();
             source.state() == SourceState::Live
                 && !stopped.contains(key)
-                && !self.0.running.borrow().contains_key(key)
+                && self.0.running.borrow().get(key).is_none_or(|session| !session.is_of(source))
                 && self.0.settings.streams.iter().any(|pattern| pattern.fits(key))
         };
         let wanted: Vec<_> = sources.into_iter().filter(is_wanted).collect();
@@ -212,7 +226,7 @@ impl Recorder {
         if self.0.is_closing.get() {
             return Err(StartError::Closing);
         }
-        if self.0.running.borrow().contains_key(&key) {
+        if self.0.running.borrow().get(&key).is_some_and(|session| session.is_of(&source)) {
             return Err(StartError::Running(key));
         }
         let settings = Rc::clone(&self.0.settings);
@@ -224,7 +238,7 @@ impl Recorder {
             let (recorder, session, key) = (self.clone(), Rc::clone(&session), key.clone());
             move || {
                 session.run(&recorder.0.registry);
-                recorder.0.running.borrow_mut().remove(&key);
+                recorder.forget(&key, &session);
                 recorder.0.ended.broadcast();
                 // A stream of the same name may have come while this one's file was completed.
                 recorder.apply_rules();
@@ -236,8 +250,25 @@ impl Recorder {
             StartError::Spawn
         })?;
         session.set_handle(handle);
-        self.0.running.borrow_mut().insert(key, session);
+        if let Some(before) = self.0.running.borrow_mut().insert(key.clone(), session) {
+            self.let_end(&key, before);
+        }
         Ok(())
+    }
+
+    /// A session may wait for the disk after its stream is over, but only one of each name: each keeps what it has to write.
+    fn let_end(&self, key: &StreamKey, session: Rc<Session>) {
+        let mut ending = self.0.ending.borrow_mut();
+        ending.iter().filter(|other| other.source().key() == key).for_each(|other| other.stop());
+        ending.push(session);
+    }
+
+    fn forget(&self, key: &StreamKey, session: &Rc<Session>) {
+        let mut running = self.0.running.borrow_mut();
+        if running.get(key).is_some_and(|known| Rc::ptr_eq(known, session)) {
+            running.remove(key);
+        }
+        self.0.ending.borrow_mut().retain(|known| !Rc::ptr_eq(known, session));
     }
 }
 

@@ -3,7 +3,8 @@
 //! Only what the library knows is removed, and nothing that is being written. The oldest go first.
 
 use super::library::{Library, LibraryError, RecordingId, now_ms};
-use std::{collections::BTreeSet, io, time::Duration};
+use crate::hub::{EventKind, Events};
+use std::{cell::Cell, collections::BTreeSet, io, time::Duration};
 use thalweg_runtime::{self as rt, WaitError};
 use tracing::{info, warn};
 
@@ -18,26 +19,31 @@ pub(super) fn keep(
     library: &Library,
     keep: Option<Duration>,
     max_bytes: Option<u64>,
+    events: &Events,
 ) -> io::Result<()> {
     if keep.is_none() && max_bytes.is_none() {
         return Ok(());
     }
-    // Those that the disk would not remove: not tried again by this process.
+    // Those that the disk would not remove: left alone until the next look.
     let mut left = BTreeSet::new();
     loop {
-        if let Err(error) = library.open() {
+        if let Err(error) = library.open(&Cell::new(None)) {
             if rt::is_cancelled(&error) {
                 return Err(error);
             }
             rt::sleep(PAUSE)?;
             continue;
         }
-        remove_due(library, keep, max_bytes, &mut left)?;
+        remove_due(library, keep, max_bytes, events, &mut left)?;
         let next = keep.and_then(|keep| library.next_expiry_ms(keep, |id| !left.contains(id)));
         let wait = next.map_or(LOOK, |at| {
             Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0) + 1)
         });
-        let until = rt::now() + wait.min(LOOK);
+        let wait = wait.min(LOOK);
+        let until = rt::now() + wait;
+        if wait == LOOK {
+            left.clear();
+        }
         loop {
             match library.wait_changed(until) {
                 Ok(()) if max_bytes.is_some_and(|most| library.bytes() > most) => break,
@@ -54,6 +60,7 @@ fn remove_due(
     library: &Library,
     keep: Option<Duration>,
     max_bytes: Option<u64>,
+    events: &Events,
     left: &mut BTreeSet<RecordingId>,
 ) -> io::Result<()> {
     let keep_ms = keep.map(|keep| i64::try_from(keep.as_millis()).unwrap_or(i64::MAX));
@@ -67,6 +74,10 @@ fn remove_due(
         let Some(entry) = due else { return Ok(()) };
         match library.delete(&entry.id.to_string()) {
             Ok(entry) => {
+                library.count_totals(|totals| totals.expired += 1);
+                let why = if is_full { "there are too many bytes" } else { "it is too old" };
+                let detail = format_args!("{}: {why}", entry.file);
+                events.note_stream(EventKind::RecordingDeleted, &entry.stream, detail);
                 info!(file = entry.file, bytes = entry.bytes(), is_full, "recording removed");
             }
             Err(LibraryError::Disk(error)) if rt::is_cancelled(&error) => return Err(error),

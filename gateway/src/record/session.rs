@@ -11,16 +11,18 @@ use super::{
     library::{Entry, Library, Naming, RecordingId, State},
 };
 use crate::{
-    hub::{PlayEnd, Registry, Source, SourceState, Start},
+    hub::{EventKind, PlayEnd, Registry, Source, SourceState, Start},
     key::StreamKey,
     media::Span,
 };
 use bytes::Bytes;
 use std::{
     cell::{Cell, RefCell},
+    fmt,
     fs::File,
     io,
     os::unix::fs::MetadataExt,
+    path::Path,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -152,6 +154,15 @@ impl Session {
         *self.handle.borrow_mut() = Some(handle);
     }
 
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Whether it records this one, and not another that had the same name before.
+    pub(super) fn is_of(&self, source: &Rc<Source>) -> bool {
+        Rc::ptr_eq(&self.source, source)
+    }
+
     /// Tells it to end; it completes its file first.
     pub(super) fn stop(&self) {
         if let Some(handle) = &*self.handle.borrow() {
@@ -161,6 +172,18 @@ impl Session {
 
     /// Records until the stream ends or it is told to stop.
     pub(super) fn run(&self, registry: &Registry) {
+        self.run_until_over(registry);
+        let (files, bytes) = (self.files.get(), self.bytes.get());
+        if files > 0 {
+            self.note(EventKind::Recorded, format_args!("{bytes} bytes in {files} files"));
+        }
+    }
+
+    fn note(&self, kind: EventKind, detail: impl fmt::Display) {
+        self.settings.events.note_stream(kind, self.source.key(), detail);
+    }
+
+    fn run_until_over(&self, registry: &Registry) {
         let mut start = Start::Gop;
         let mut in_a_row = 0_u32;
         while let Err(error) = self.record(start) {
@@ -168,16 +191,25 @@ impl Session {
                 return;
             }
             let has_written = self.retry_at.take().is_none();
+            // What a file is deleted from goes on in another at once, with what the ring still has.
+            let is_deleted = has_written && error.kind() == io::ErrorKind::NotFound;
             in_a_row = if has_written { 1 } else { in_a_row.saturating_add(1) };
-            let pause = Duration::from_secs(1 << in_a_row.saturating_sub(1).min(6)).min(PAUSE_MAX);
+            let pause = match is_deleted {
+                true => Duration::ZERO,
+                false => Duration::from_secs(1 << in_a_row.saturating_sub(1).min(6)).min(PAUSE_MAX),
+            };
             self.failures.set(self.failures.get() + 1);
+            self.library.count_totals(|totals| totals.failures += 1);
             warn!(stream = %self.source.key(), %error, retry_s = pause.as_secs(), "recording failed");
+            if in_a_row == 1 {
+                self.note(EventKind::RecordingFailed, &error);
+            }
             *self.error.borrow_mut() = Some(error.to_string());
             self.retry_at.set(Some(rt::now() + pause));
             if !self.pause(registry, pause) {
                 return;
             }
-            start = Start::Live;
+            start = Start::Gop;
         }
     }
 
@@ -202,7 +234,10 @@ impl Session {
             Plan::Segment(length) => Some(Span::from(length)),
         };
         // Before there is anything to write: a folder that cannot be used is said at once.
-        self.library.open()?;
+        match self.failures.get() {
+            0 => self.library.open(&self.stalled)?,
+            _ => self.library.reopen_if_replaced(&self.stalled)?,
+        }
         let mut take = match Take::new(&self.source, self.format, segment, start) {
             Ok(take) => take,
             Err(PlayEnd::Wait(error)) => return Err(error.into()),
@@ -216,6 +251,12 @@ impl Session {
             self.count_misses(take.misses());
             let done = match end {
                 None => self.perform(&mut steps, &mut writing),
+                // The stream is over, and what is left waits for the disk as long as that takes.
+                Some(PlayEnd::Unpublished) => {
+                    take.finish(&mut steps);
+                    let written = self.perform(&mut steps, &mut writing);
+                    written.and_then(|()| self.complete(&mut writing))
+                }
                 Some(_) => {
                     take.finish(&mut steps);
                     rt::shield(ENDING, || {
@@ -241,6 +282,10 @@ impl Session {
         if now.0 > before.0 {
             let stream = self.source.key();
             let missed = now.1 - before.1;
+            self.library.count_totals(|totals| {
+                totals.skips += now.0 - before.0;
+                totals.skipped += missed;
+            });
             warn!(%stream, missed, "the disk is too slow; the recording skipped to the newest random-access point");
         }
     }
@@ -263,10 +308,17 @@ impl Session {
         let stream = self.source.key();
         let naming =
             Naming { stream, format: self.format, template: &self.settings.template, behind };
-        let (entry, file) = self.library.begin(naming, &self.stalled)?;
+        let begun = self.library.begin(naming, &self.stalled);
+        let (entry, file) = begun.inspect_err(|error| self.library.disk().note_failure(error))?;
         info!(%stream, file = entry.file, "recording");
-        self.files.set(self.files.get() + 1);
+        self.library.count_totals(|totals| totals.files += 1);
+        if self.files.replace(self.files.get() + 1) == 0 {
+            self.note(EventKind::Recording, format_args!("{}, by {}", entry.file, self.by));
+        }
         *self.current.borrow_mut() = Some(Rc::clone(&entry));
+        if let Err(error) = self.library.note_rest(&self.stalled) {
+            warn!(%stream, %error, "what became of files before cannot be noted yet");
+        }
         let now = rt::now();
         Ok(Writing { entry, file, len: 0, synced: now, noted: now })
     }
@@ -284,22 +336,28 @@ impl Session {
         let syncs = self.settings.sync.is_some_and(|every| age >= every);
         let written = self.library.disk().run(&self.stalled, move |_| {
             let end = disk::append(&file, &parts, offset)?;
-            if file.metadata()?.nlink() == 0 {
-                let text = "the file was deleted while it was recorded";
-                return Err(io::Error::new(io::ErrorKind::NotFound, text));
-            }
             if syncs {
                 file.sync_data()?;
             }
-            Ok(end)
+            Ok((end, file.metadata()?.nlink() > 0))
         });
-        let end = written.map_err(|error| self.about(&writing.entry, error))?;
-        self.bytes.set(self.bytes.get() + (end - writing.len));
+        let disk = self.library.disk();
+        let written = written.inspect_err(|error| disk.note_failure(error));
+        let (end, is_there) = written.map_err(|error| self.about(&writing.entry, error))?;
+        if !is_there {
+            let text = "the file was deleted while it was recorded";
+            let error = io::Error::new(io::ErrorKind::NotFound, text);
+            return Err(self.about(&writing.entry, error));
+        }
+        let more = end - writing.len;
+        self.bytes.set(self.bytes.get() + more);
+        self.library.count_totals(|totals| totals.bytes += more);
         writing.len = end;
         if lasts > Span::ZERO {
             // The disk works.
             self.retry_at.set(None);
             self.error.take();
+            disk.note_success();
         }
         self.library.grow(&writing.entry, end, lasts.duration());
         if syncs {
@@ -335,6 +393,7 @@ impl Session {
             Ok(()) => State::Finished,
             Err(error) => State::Failed(error.to_string()),
         };
+        let error = closed.as_ref().err().map(ToString::to_string);
         self.library.end(&entry, state);
         info!(
             stream = %entry.stream,
@@ -343,7 +402,7 @@ impl Session {
             bytes = entry.bytes(),
             "recorded"
         );
-        self.tell(&entry, None);
+        self.tell(&entry, error);
         closed.and_then(|()| self.library.note(&entry, &self.stalled))
     }
 
@@ -351,24 +410,33 @@ impl Session {
     fn give_up(&self, writing: &mut Option<Writing>, error: &io::Error) {
         let Some(Writing { entry, file, .. }) = writing.take() else { return };
         self.current.take();
-        let is_gone = error.kind() == io::ErrorKind::NotFound;
-        self.library.end(&entry, State::Failed(error.to_string()));
+        let hangs = rt::is_cancelled(error) || rt::timed_out(error).is_some();
+        let why = match hangs {
+            true => "the disk did not answer when the recording was to end".to_owned(),
+            false => error.to_string(),
+        };
+        self.library.end(&entry, State::Failed(why.clone()));
         // A thread closes it, whatever that takes.
         let _closing = rt::spawn({
-            let disk = self.library.disk().clone();
+            let (library, entry) = (self.library.clone(), Rc::clone(&entry));
             move || {
-                disk.run(&Cell::new(None), move |_| {
+                let close = move |_: &Path| {
                     drop(file);
                     Ok(())
-                })
+                };
+                library.disk().run(&Cell::new(None), close)?;
+                if hangs { library.note(&entry, &Cell::new(None)) } else { Ok(()) }
             }
         });
-        if is_gone {
-            // The note goes with what it is about.
-            let _removed = self.library.delete(&entry.id.to_string());
+        if hangs {
+            return self.tell(&entry, Some(why));
+        }
+        // A file that is gone, or never had any media, leaves nothing to be known of.
+        let is_gone = error.kind() == io::ErrorKind::NotFound || entry.duration().is_zero();
+        if is_gone && self.library.delete(&entry.id.to_string()).is_ok() {
             return;
         }
-        self.tell(&entry, Some(error.to_string()));
+        self.tell(&entry, Some(why));
         if let Err(error) = self.library.note(&entry, &self.stalled) {
             warn!(file = entry.file, %error, "what became of the file cannot be noted");
         }

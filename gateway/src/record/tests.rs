@@ -9,7 +9,8 @@ use super::{
 use crate::{
     auth::{Action, Ask, Gate},
     container::{Select, Sink as _, flv::FlvMux},
-    hub::{self, Batch, Bounds, Publisher, Registry, Start},
+    disk::Disk,
+    hub::{self, Batch, Bounds, Events, Publisher, Registry, Start},
     key::StreamKey,
     media::{AccessUnit, Codec, CodecConfig, Span, Timestamp, Track, TrackId, Tracks, vpx},
     naming::Template,
@@ -45,6 +46,10 @@ impl Folder {
         names.sort();
         names
     }
+}
+
+fn disk_of(root: &Path) -> Disk {
+    Disk::new("record.dir", root.into(), Rc::new(|_, _| {}))
 }
 
 fn list(at: &Path, below: &str, names: &mut Vec<String>) {
@@ -91,7 +96,7 @@ fn a_file_that_is_there_is_never_written_over() {
     fs::write(folder.0.join("live/x.ts"), "somebody's").unwrap();
     let root = folder.0.clone();
     rt::run(move || {
-        let library = Library::new(root);
+        let library = Library::new(disk_of(&root));
         let names = [1, 2].map(|_| record(&library, "live/cam", "live/x.{ext}", 3).file.clone());
         assert_eq!(names, ["live/x-1.ts", "live/x-2.ts"]);
     });
@@ -124,20 +129,20 @@ fn a_library_knows_its_files_again_and_no_others() {
     let folder = Folder::new();
     let root = folder.0.clone();
     rt::run(move || {
-        let library = Library::new(root.clone());
+        let library = Library::new(disk_of(&root));
         record(&library, "live/a", "{app}/{stream}.{ext}", 10);
         record(&library, "live/b", "{app}/{stream}.{ext}", 20);
         let gone = record(&library, "live/c", "{app}/{stream}.{ext}", 30);
         fs::remove_file(root.join(&gone.file)).unwrap();
-        let again = Library::new(root).open().unwrap_err();
+        let again = Library::new(disk_of(&root)).open(&Cell::new(None)).unwrap_err();
         assert!(again.to_string().contains("another gateway records there"), "{again}");
     });
     fs::write(folder.0.join("live/d.ts"), "not ours").unwrap();
     fs::write(folder.0.join(".thalweg/x.json"), "{}").unwrap();
     let root = folder.0.clone();
     rt::run(move || {
-        let library = Library::new(root);
-        library.open().unwrap();
+        let library = Library::new(disk_of(&root));
+        library.open(&Cell::new(None)).unwrap();
         assert_eq!((library.count(), library.bytes()), (2, 30));
         let filter = Filter { stream: Some(key("live/b")), ..Filter::default() };
         let (total, found) = library.list(&filter, 0, 10);
@@ -164,13 +169,14 @@ fn the_oldest_go_when_there_are_too_many_bytes_or_days() {
     let folder = Folder::new();
     let root = folder.0.clone();
     rt::run(move || {
-        let library = Library::new(root.clone());
-        library.open().unwrap();
+        let library = Library::new(disk_of(&root));
+        library.open(&Cell::new(None)).unwrap();
         fs::write(root.join("a-file-of-somebody.ts"), vec![0; 500]).unwrap();
         let kept = |keep, max| {
             // Cut short once it waits for the next occasion.
-            let _waits =
-                rt::timeout(Duration::from_millis(50), || retention::keep(&library, keep, max));
+            let _waits = rt::timeout(Duration::from_millis(50), || {
+                retention::keep(&library, keep, max, &Events::default())
+            });
             library.list(&Filter::default(), 0, 10).1.iter().map(|e| e.bytes()).collect::<Vec<_>>()
         };
         for bytes in [100, 50, 70] {
@@ -202,7 +208,7 @@ fn picture(ms: i64, random_access: bool) -> AccessUnit {
 
 fn settings(dir: &Path) -> Settings {
     Settings {
-        dir: dir.into(),
+        disk: disk_of(dir),
         template: "{app}/{stream}.{ext}".parse().unwrap(),
         streams: vec!["live/*".parse().unwrap()],
         format: Format::Mp4,
@@ -210,6 +216,7 @@ fn settings(dir: &Path) -> Settings {
         sync: None,
         keep: None,
         max_bytes: None,
+        events: Events::default(),
         on_file: Rc::new(|_| {}),
     }
 }

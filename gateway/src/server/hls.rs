@@ -27,7 +27,7 @@ pub(super) fn new(gateway: &Gateway) -> Option<Hls> {
         wait: gateway.config.play.wait,
         has_sessions: hls.sessions,
         key_segments: hls.encrypt.then_some(hls.key_segments),
-        directory: hls.directory.clone(),
+        directory: gateway.disks.hls.clone(),
         on_segment: Some(super::hooks::on_segment(&gateway.hooks)),
     };
     hls.enabled.then(|| Hls::new(settings))

@@ -369,6 +369,7 @@ fn routes(
     let settings = admin_settings(&gateway.config);
     let admin = Admin::new(registry, clients, addresses.clone(), settings, lost);
     admin.set_hooks(gateway.hooks.clone());
+    admin.set_disks(gateway.disks.list());
     if let Some(certificates) = gateway.certificates.clone() {
         admin.set_certificates(move || {
             let validities = certificates.validities().into_iter();

@@ -1,6 +1,7 @@
 //! The composition root: binds what the configuration names, starts what serves it, and ends all in order.
 
 mod access;
+mod disks;
 mod hls;
 mod hooks;
 mod limits;
@@ -23,6 +24,7 @@ use crate::{
     record::Recorder,
     tls::Certificates,
 };
+use disks::Disks;
 use listeners::Listeners;
 use notify::Notify;
 use reload::Running;
@@ -43,6 +45,7 @@ struct Gateway {
     clients: Clients,
     /// There when recordings have a folder.
     recorder: Option<Recorder>,
+    disks: Disks,
     /// For HTTPS and RTMPS, where either is served.
     certificates: Option<Certificates>,
     log: Rc<Log>,
@@ -104,7 +107,11 @@ fn serve(loaded: Loaded, log: Rc<Log>) -> io::Result<()> {
     let certificates = secure::certificates(&config)?;
     let (gate, hooks) = (Gate::new(access::rules(&config.access)?), hooks::open(&config.hooks)?);
     overload::guard(&gate, &registry, &clients);
-    let recorder = recording::recorder(&config.record, &registry, &hooks);
+    let disks = Disks::new(&config, clients.events());
+    let recorder = {
+        let (events, disk) = (clients.events(), disks.record.as_ref());
+        recording::recorder(&config.record, &registry, &hooks, events, disk)
+    };
     let gateway = Rc::new(Gateway {
         config,
         in_force,
@@ -113,6 +120,7 @@ fn serve(loaded: Loaded, log: Rc<Log>) -> io::Result<()> {
         hooks,
         clients,
         recorder,
+        disks,
         certificates,
         log,
     });

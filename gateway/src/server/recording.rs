@@ -3,8 +3,9 @@
 use super::Gateway;
 use crate::{
     config::{self, RecordFormat, RecordPlan},
+    disk::Disk,
     hooks::Hooks,
-    hub::Registry,
+    hub::{Events, Registry},
     record::{Format, Plan, Recorder, Settings},
 };
 use std::{io, rc::Rc, time::Duration};
@@ -18,12 +19,13 @@ pub(super) fn recorder(
     config: &config::Record,
     registry: &Registry,
     hooks: &Hooks,
+    events: &Events,
+    disk: Option<&Disk>,
 ) -> Option<Recorder> {
-    let dir = config.dir.clone()?;
+    let disk = disk?.clone();
     let hooks = hooks.clone();
     let settings = Settings {
-        // Hooks and logs tell whole paths, wherever the process was started.
-        dir: std::path::absolute(&dir).unwrap_or(dir),
+        disk,
         template: config.path.clone(),
         streams: config.streams.clone(),
         format: match config.format {
@@ -38,6 +40,7 @@ pub(super) fn recorder(
         sync: config.sync_s.map(|seconds| Duration::from_secs(seconds.into())),
         keep: config.keep_days.map(|days| DAY * days),
         max_bytes: config.max_bytes,
+        events: events.clone(),
         on_file: Rc::new(move |finished| {
             let file = finished.cwd.join(&finished.file);
             hooks.recorded(&finished.stream, &file.to_string_lossy());

@@ -26,6 +26,7 @@ use serde_json::{Map, Value, json};
 use super::Admin;
 use super::access::Needs;
 use super::answer::Failure;
+use super::disks;
 use super::rates::Kbps;
 use crate::http::{Exchange, Method, Response, Router, StatusCode, header};
 use crate::hub::{Figures, SourceState};
@@ -49,7 +50,7 @@ const NOT_ENDED: Failure = Failure::known(StatusCode::CONFLICT, 409, "the client
 type Handler = fn(&Admin, &mut Exchange<'_, '_>) -> io::Result<()>;
 
 /// What there is to see below `/api/v1`. Clients of SRS write the slash at the end or leave it out.
-const LISTS: [(&str, &str, Handler); 15] = [
+const LISTS: [(&str, &str, Handler); 16] = [
     ("versions", "the version of this server", system::versions),
     ("summaries", "process and machine at a glance", system::summaries),
     ("rusages", "what the process has used", system::rusages),
@@ -65,6 +66,7 @@ const LISTS: [(&str, &str, Handler); 15] = [
     ("events", "what happened lately", events::list),
     ("rejections", "who was turned away lately", events::rejections),
     ("config", "the configuration in force", config::in_force),
+    ("disks", "disks that are written to, and how it is with them", disks::list),
     ("overload", "how much load there is, and what is given up for it", overload::overload),
 ];
 

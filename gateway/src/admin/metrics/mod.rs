@@ -6,6 +6,7 @@
 mod connections;
 mod family;
 mod hooks;
+mod recordings;
 mod streams;
 
 use std::io;
@@ -37,6 +38,10 @@ pub(super) fn metrics(admin: &Admin, exchange: &mut Exchange<'_, '_>) -> io::Res
     if let Some(certificates) = admin.certificates.get() {
         page.certificates(&certificates());
     }
+    if let Some(recorder) = admin.recorder.get() {
+        page.recordings(recorder);
+    }
+    page.disks(admin.disks());
     let (sources, clients) = (admin.registry.list(), admin.clients.list());
     page.streams(admin, &sources, &clients, admin.settings.metrics_streams_max);
     page.connections(&clients);

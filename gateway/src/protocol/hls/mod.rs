@@ -33,6 +33,7 @@ mod viewer;
 
 use crate::{
     auth::Gate,
+    disk::Disk,
     hub::{Clients, Registry},
     key::StreamKey,
 };
@@ -70,7 +71,7 @@ pub struct Settings {
     /// After how many segments another key is made; `None` when nothing is encrypted.
     pub key_segments: Option<u64>,
     /// Where copies are written, if anywhere.
-    pub directory: Option<PathBuf>,
+    pub directory: Option<Disk>,
     /// Told of each segment of the first playlist of a stream when it is whole. Must not suspend.
     pub on_segment: Option<Rc<OnSegment>>,
 }

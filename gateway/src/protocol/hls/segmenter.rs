@@ -2,7 +2,7 @@
 
 use super::{
     SegmentDone, Settings,
-    disk::{Copy, Disk},
+    disk::{Copies, Copy, Folder},
     lane::Container,
     name, playlist,
     stream::{Resumed, Stream},
@@ -31,6 +31,8 @@ struct Inner {
     settings: Settings,
     streams: RefCell<HashMap<StreamKey, Rc<Stream>>>,
     viewers: Viewers,
+    /// Where copies are written, if anywhere.
+    folder: Option<Folder>,
 }
 
 /// Why segmenting is over.
@@ -48,7 +50,8 @@ impl Hls {
     /// Nothing is segmented yet.
     pub fn new(settings: Settings) -> Self {
         let viewers = Viewers::new(settings.clients.clone(), settings.target);
-        Self(Rc::new(Inner { settings, streams: RefCell::default(), viewers }))
+        let folder = settings.directory.clone().map(Folder::new);
+        Self(Rc::new(Inner { settings, streams: RefCell::default(), viewers, folder }))
     }
 
     /// Segments all streams that are published, if that is wanted also while nobody watches.
@@ -136,7 +139,7 @@ impl Hls {
         }
     }
 
-    fn segment(&self, stream: &Stream, reader: &mut UnitReader, disk: Option<&Disk>) -> Over {
+    fn segment(&self, stream: &Stream, reader: &mut UnitReader, disk: Option<&Copies>) -> Over {
         let mut batch = Vec::new();
         loop {
             let has_skipped = match reader.recv(&mut batch) {
@@ -161,7 +164,7 @@ impl Hls {
     }
 
     /// Tells of the segments that have become whole: the disk of all, and others of those of the main lane.
-    fn tell_finished(&self, stream: &Stream, disk: Option<&Disk>) {
+    fn tell_finished(&self, stream: &Stream, disk: Option<&Copies>) {
         let finished = stream.state.borrow_mut().take_finished();
         for (at, msn) in finished {
             let Some(done) = done(stream, at, msn) else { continue };
@@ -178,12 +181,12 @@ impl Hls {
         }
     }
 
-    fn disk(&self, key: &StreamKey) -> Option<Disk> {
+    fn disk(&self, key: &StreamKey) -> Option<Copies> {
         let settings = self.settings();
-        let directory = settings.directory.as_ref()?;
+        let folder = self.0.folder.as_ref()?;
         // As in memory, for players that have an older playlist; with keys and init segments.
         let kept = settings.segments_kept * 4 + 4;
-        let disk = Disk::start(directory, key, kept, settings.on_segment.clone());
+        let disk = folder.start(key, kept, settings.on_segment.clone());
         let told = |error: &_| warn!(stream = %key, %error, "hls.directory: nothing is written");
         disk.inspect_err(told).ok()
     }
