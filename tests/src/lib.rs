@@ -5,6 +5,7 @@ pub mod browser;
 pub mod disk;
 pub mod gateway;
 pub mod hook_server;
+pub mod ice;
 pub mod media;
 pub mod play;
 pub mod playlist;

@@ -3,12 +3,15 @@
 use serde_json::Value;
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{TcpStream, UdpSocket},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
     time::Duration,
 };
 use thalweg_tests::{
     browser::{Browser, Page, Players, View},
     gateway::{Gateway, until},
+    ice::{Offered, is_answered, offer},
     media::publish_live,
 };
 
@@ -127,4 +130,76 @@ fn whoever_connects_by_tcp_and_is_no_peer_is_closed_and_disturbs_nobody() {
     let after = wait_for_pictures(&page, pictures(&before) + 60);
     assert_eq!(after["video"]["packetsLost"], 0, "{after:#}");
     assert_eq!(after["protocol"], "tcp", "{after:#}");
+}
+
+#[test]
+fn forged_and_recorded_checks_keep_no_peer_out_and_take_nothing_from_it() {
+    let gateway = Gateway::start(&["play.wait_ms=20000"]);
+    let _publisher = publish_live(&gateway.srt_publish(CAM), "320x240");
+    gateway.wait_for_frames(CAM, 5);
+    let offered = Offered::taken(&gateway, CAM);
+    let socket = || UdpSocket::bind("127.0.0.1:0").expect("the loopback has ports");
+    let forgers: Vec<_> = (0..100).map(|_| socket()).collect();
+    for forger in &forgers {
+        forger.send_to(&offered.forged_check(), gateway.webrtc()).expect("the loopback carries it");
+    }
+    let (peer, recorder) = (socket(), socket());
+    let check = offered.check();
+    assert!(is_answered(&peer, gateway.webrtc(), &check), "the peer was kept out");
+    assert!(
+        !is_answered(&recorder, gateway.webrtc(), &check),
+        "a recorded check is good elsewhere"
+    );
+    // Sent again, and after later ones, as networks may do it.
+    assert!(is_answered(&peer, gateway.webrtc(), &offered.check()));
+    assert!(is_answered(&peer, gateway.webrtc(), &check));
+    for forger in forgers {
+        forger.set_nonblocking(true).expect("the system can");
+        let answer = forger.recv(&mut [0; 16]);
+        assert!(answer.is_err(), "a forged check was answered: {answer:?}");
+    }
+}
+
+#[test]
+fn hundreds_that_never_connect_leave_a_viewer_alone_and_are_gone_in_time() {
+    const STALLED: usize = 500;
+    let limits = ["limits.webrtc_pending_per_ip=500", "timeouts.handshake_ms=8000"];
+    let gateway = Gateway::start(&[&["play.wait_ms=20000"], &limits[..]].concat());
+    let _publisher = publish_live(&gateway.srt_publish(CAM), "320x240");
+    gateway.wait_for_frames(CAM, 30);
+    let (browser, players) = (Browser::start(), Players::start());
+    let page = open(&browser, &players);
+    watch(&page, &gateway, "{}");
+    let before = wait_for_pictures(&page, 30);
+    let used = gateway.resident_bytes();
+    let taken = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let socket = UdpSocket::bind("127.0.0.1:0").expect("the loopback has ports");
+                while taken.fetch_add(1, Ordering::Relaxed) < STALLED {
+                    let offered = Offered::taken(&gateway, CAM);
+                    // Every other one does ICE, and then nothing: not a word of DTLS.
+                    if taken.load(Ordering::Relaxed).is_multiple_of(2) {
+                        socket.send_to(&offered.check(), gateway.webrtc()).expect("the loopback");
+                    }
+                }
+            });
+        }
+    });
+    let grown = gateway.resident_bytes().saturating_sub(used);
+    assert!(grown < STALLED as u64 * (256 << 10), "{grown} bytes for {STALLED}");
+    let refused = offer(gateway.http, CAM).expect("the gateway answers");
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.text.contains("500 others from this address"), "{refused:?}");
+    let viewers = || {
+        let clients = gateway.clients(CAM);
+        clients.iter().filter(|client| client.protocol == "webrtc").count()
+    };
+    assert_eq!(viewers(), STALLED + 1);
+    until("the others to be gone", || viewers() == 1);
+    gateway.wait_for_log(&["no connection came about in 8s"]);
+    let after = wait_for_pictures(&page, pictures(&before) + 60);
+    assert_eq!(after["video"]["packetsLost"], 0, "{after:#}");
+    assert!(Offered::taken(&gateway, CAM).text.contains("a=candidate"));
 }

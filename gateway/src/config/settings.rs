@@ -383,6 +383,10 @@ pub struct Limits {
     /// Memory of the process.
     #[serde(rename = "memory")]
     pub memory_bytes: Option<u64>,
+    /// Peers of WebRTC that are not connected yet.
+    pub webrtc_pending: Option<u32>,
+    /// Those of them from one IP address.
+    pub webrtc_pending_per_ip: Option<u32>,
 }
 
 /// `[overload]`: `None` is no mark.

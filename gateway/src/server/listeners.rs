@@ -466,6 +466,10 @@ fn webrtc_settings(gateway: &Gateway) -> webrtc::Settings {
         silence: WEBRTC_SILENCE,
         publisher_silence: config.timeouts.publisher,
         takes_over: config.publish.second == config::SecondPublisher::Takeover,
+        pending: webrtc::Most {
+            in_all: most(config.limits.webrtc_pending),
+            per_ip: most(config.limits.webrtc_pending_per_ip),
+        },
         reference_b: match config.webrtc.reference_b {
             config::ReferenceB::Refuse => webrtc::ReferenceB::Refuse,
             config::ReferenceB::Keyframes => webrtc::ReferenceB::Keyframes,

@@ -89,6 +89,19 @@ pub(super) const LIMITS: &[Key] = &[
         default: "0",
         doc: "Memory of the whole process, above which new connections are refused. 0 for no limit.",
     },
+    Key {
+        path: "limits.webrtc_pending",
+        kind: limit(1_000_000),
+        default: "1000",
+        doc: "Peers of WebRTC whose offers were answered and who are not connected yet; offers beyond get `503`. Each \
+              costs memory until it is connected or `timeouts.handshake_ms` have passed. 0 for no limit.",
+    },
+    Key {
+        path: "limits.webrtc_pending_per_ip",
+        kind: limit(1_000_000),
+        default: "200",
+        doc: "Those of them from one IPv4 address, or one network of 64 bits of IPv6. 0 for no limit.",
+    },
 ];
 
 pub(super) const OVERLOAD: &[Key] = &[

@@ -11,19 +11,19 @@ use std::{
 };
 
 /// Those there are.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Crowd {
-    most: Cell<Most>,
     from: RefCell<HashMap<IpAddr, usize>>,
     count: Cell<usize>,
 }
 
 /// How many there may be.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Most {
-    pub(super) in_all: usize,
+pub struct Most {
+    /// From everywhere.
+    pub in_all: usize,
     /// From one address of IPv4, or one network of 64 bits of IPv6.
-    pub(super) per_ip: usize,
+    pub per_ip: usize,
 }
 
 /// One of them, for as long as it is.
@@ -43,23 +43,17 @@ pub(super) enum Full {
 }
 
 impl Crowd {
-    pub(super) fn new(most: Most) -> Rc<Self> {
-        let (from, count) = Default::default();
-        Rc::new(Self { most: Cell::new(most), from, count })
-    }
-
     /// One more, if there is a place.
-    pub(super) fn enter(self: &Rc<Self>, ip: IpAddr) -> Result<Place, Full> {
-        let (ip, most) = (network(ip), self.most.get());
+    pub(super) fn enter(self: &Rc<Self>, ip: IpAddr, most: Most) -> Result<Place, Full> {
+        let ip = network(ip);
         if self.count.get() >= most.in_all {
             return Err(Full::InAll(most.in_all));
         }
         let mut from = self.from.borrow_mut();
-        let count = from.entry(ip).or_default();
-        if *count >= most.per_ip {
+        if from.get(&ip).is_some_and(|&count| count >= most.per_ip) {
             return Err(Full::PerIp(most.per_ip));
         }
-        *count += 1;
+        *from.entry(ip).or_default() += 1;
         self.count.set(self.count.get() + 1);
         Ok(Place { crowd: Rc::clone(self), ip })
     }
@@ -101,8 +95,8 @@ mod tests {
 
     #[test]
     fn there_are_places_for_others_when_one_address_has_all_of_its_own() {
-        let crowd = Crowd::new(Most { in_all: 3, per_ip: 2 });
-        let enter = |ip: &str| crowd.enter(ip.parse().unwrap());
+        let (crowd, most) = (Rc::new(Crowd::default()), Most { in_all: 3, per_ip: 2 });
+        let enter = |ip: &str| crowd.enter(ip.parse().unwrap(), most);
         let first = enter("192.0.2.1").unwrap();
         let _second = enter("::ffff:192.0.2.1").unwrap();
         assert_eq!(enter("192.0.2.1").unwrap_err(), Full::PerIp(2));

@@ -29,6 +29,7 @@ mod tcp;
 mod viewer;
 mod wire;
 
+pub use crowd::Most;
 pub use port::Port;
 pub use stage::ReferenceB;
 pub use tcp::{Settings as TcpSettings, serve as serve_tcp};
@@ -38,6 +39,7 @@ use crate::{
     http::Router,
     hub::{Clients, Registry},
 };
+use crowd::Crowd;
 use negotiate::Identity;
 use resource::Sessions;
 use stage::Stages;
@@ -58,6 +60,8 @@ pub struct Settings {
     pub publisher_silence: Duration,
     /// Whether a second publisher replaces the first.
     pub takes_over: bool,
+    /// How many peers there may be that are not connected yet.
+    pub pending: Most,
     /// What becomes of streams whose pictures refer to B pictures.
     pub reference_b: ReferenceB,
 }
@@ -70,6 +74,7 @@ pub struct WebRtc {
     registry: Registry,
     clients: Clients,
     sessions: Sessions,
+    pending: Rc<Crowd>,
     stages: Stages,
     settings: Settings,
 }
@@ -89,8 +94,9 @@ impl WebRtc {
         let no_certificate = || io::Error::other("webrtc: no certificate can be made");
         let identity = Identity::new().ok_or_else(no_certificate)?;
         let (registry, clients) = (registry.clone(), clients.clone());
-        let (sessions, stages) = (Sessions::default(), Stages::new(settings.reference_b));
-        Ok(Rc::new(Self { port, identity, registry, clients, sessions, stages, settings }))
+        let (sessions, pending) = Default::default();
+        let stages = Stages::new(settings.reference_b);
+        Ok(Rc::new(Self { port, identity, registry, clients, sessions, pending, stages, settings }))
     }
 
     /// Adds the paths at which offers are answered.

@@ -4,6 +4,7 @@
 use super::{
     WebRtc,
     addresses::Local,
+    crowd::Place,
     fragment::{self, Fragment},
     negotiate::{self, OfferError},
     peer::{Limits, Peer, PeerEnd},
@@ -238,6 +239,8 @@ struct Begun<'a> {
     offer: &'a str,
     /// Who waits for the answer.
     answer: OneshotSender<Result<Accepted, Refusal>>,
+    /// Among those who are not connected yet.
+    place: Place,
 }
 
 /// Begins a session, which agrees with the peer before anything else: what that takes of a stack is more than a connection of
@@ -250,11 +253,16 @@ fn begin(
 ) -> Result<Accepted, Refusal> {
     let coroutine =
         rt::Builder::new().name(format!("webrtc {}", client.peer())).stack_size(STACK_BYTES);
+    let pending = webrtc.pending.enter(client.peer().ip(), webrtc.settings.pending);
+    let place = pending.map_err(|full| {
+        client.note_refusal(None, full, None);
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, full.to_string())
+    })?;
     let (sender, agreed) = channel::oneshot();
     let (webrtc, offer) = (Rc::clone(webrtc), offer.to_owned());
     let run = move |begun: &Session| {
         let (webrtc, client, offer) = (&*webrtc, &begun.client, &*offer);
-        Err(session(Begun { webrtc, client, offer, answer: sender }))
+        Err(session(Begun { webrtc, client, offer, answer: sender, place }))
     };
     accept::spawn(coroutine, client, None, run).map_err(|error| Refusal::failed(&error))?;
     agreed.recv().unwrap_or_else(|_| {
@@ -277,8 +285,9 @@ impl Begun<'_> {
         let mailbox = Mailbox::new(&self.webrtc.port, &viewing.credentials);
         let entered = self.enter(Purpose::View, stream);
         let (client, limits) = (self.client, self.limits());
-        self.accept(viewing.answer, &entered);
-        let peer = Peer::new(viewing.rtc, &mailbox, &entered.control, candidates, client, limits);
+        let place = self.accept(viewing.answer, &entered);
+        let control = &entered.control;
+        let peer = Peer::new(viewing.rtc, &mailbox, control, candidates, client, limits, place);
         viewer::watch(peer, viewing.video, viewing.audio, share)
     }
 
@@ -307,9 +316,9 @@ impl Begun<'_> {
         let mailbox = Mailbox::new(&self.webrtc.port, &publishing.credentials);
         let entered = self.enter(Purpose::Publish, stream);
         let (client, limits, silence) = (self.client, self.limits(), settings.publisher_silence);
-        self.accept(publishing.answer, &entered);
-        let peer =
-            Peer::new(publishing.rtc, &mailbox, &entered.control, candidates, client, limits);
+        let place = self.accept(publishing.answer, &entered);
+        let control = &entered.control;
+        let peer = Peer::new(publishing.rtc, &mailbox, control, candidates, client, limits, place);
         publisher::publish(peer, &publishing.tracks, publisher, silence)
     }
 
@@ -329,9 +338,14 @@ impl Begun<'_> {
     }
 
     /// When nobody hears it any more, the peer will not come.
-    fn accept(self, answer: String, entered: &Entered) {
+    fn accept(self, answer: String, entered: &Entered) -> Place {
         let accepted = Accepted { answer, location: entered.location(), tag: entered.tag() };
         let _unheard = self.answer.send(Ok(accepted));
+        // Many never get further than this.
+        if let Err(error) = rt::trim_stack() {
+            debug!(%error, "the stack is not trimmed");
+        }
+        self.place
     }
 
     fn refuse(self, refusal: Refusal) -> PeerEnd {

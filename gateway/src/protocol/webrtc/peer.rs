@@ -3,6 +3,7 @@
 
 use super::{
     addresses::Local,
+    crowd::Place,
     figures::Told,
     negotiate,
     outbox::Outbox,
@@ -61,6 +62,8 @@ pub(super) struct Peer<'a> {
     pub(super) rtc: Box<Rtc>,
     pub(super) client: &'a Client,
     pub(super) is_connected: bool,
+    /// Among those who are not connected yet.
+    place: Option<Place>,
     mailbox: &'a Mailbox,
     control: &'a Receiver<Control>,
     /// The addresses that it was told.
@@ -93,12 +96,14 @@ impl<'a> Peer<'a> {
         candidates: Vec<Local>,
         client: &'a Client,
         limits: Limits,
+        place: Place,
     ) -> Self {
         let now = rt::now();
         Self {
             rtc,
             client,
             is_connected: false,
+            place: Some(place),
             mailbox,
             control,
             candidates,
@@ -128,6 +133,7 @@ impl<'a> Peer<'a> {
                 Output::Event(Event::Connected) => {
                     debug!("connected");
                     self.is_connected = true;
+                    self.place = None;
                     // What was behind it took far more of the stack than what comes.
                     if let Err(error) = rt::trim_stack() {
                         debug!(%error, "the stack is not trimmed");

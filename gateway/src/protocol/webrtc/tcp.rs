@@ -39,7 +39,7 @@ pub struct Settings {
 }
 
 /// Connections of which it is not known yet whose they are.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Newcomers(Rc<Crowd>);
 
 /// Why a connection is over.
@@ -109,7 +109,7 @@ fn carry(socket: &TcpStream, session: &Session, port: &Port, settings: Settings)
         return TcpEnd::Refused(refusal);
     }
     let source = session.client.peer();
-    let place = match port.newcomers().0.enter(source.ip()) {
+    let place = match port.newcomers().0.enter(source.ip(), NEWCOMERS) {
         Ok(place) => place,
         Err(full) => return TcpEnd::Crowded(full),
     };
@@ -184,12 +184,6 @@ fn write(socket: &TcpStream, wire: &Wire, stall: Duration) -> io::Result<()> {
     // It may be closed already.
     let _shut = socket.shutdown(Shutdown::Both);
     result
-}
-
-impl Default for Newcomers {
-    fn default() -> Self {
-        Self(Crowd::new(NEWCOMERS))
-    }
 }
 
 impl<'a> Frames<'a> {
