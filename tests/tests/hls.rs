@@ -400,22 +400,32 @@ fn copies_on_disk_play_and_a_disk_that_fails_harms_nobody() {
 /// More than what a player gets at once when it joins.
 const PICTURES: u64 = 60;
 
-/// Chromium plays the stream with this player, and says nothing.
-fn plays(gateway: &Gateway, player: Player, more: &[(&str, &str)]) {
+/// Chromium plays the stream with this player, and says nothing. What it asked for.
+fn plays(gateway: &Gateway, player: Player, more: &[(&str, &str)]) -> Vec<String> {
     let (browser, players) = (Browser::start(), Players::start());
     let url = gateway.http(&format!("{CAM}.m3u8"));
     let page = browser.open(&players.page_with(player, &url, more), View::DESK);
     let playing = page.wait_for_pictures(PICTURES);
     assert!(playing.audio_bytes > 0 && playing.size == (320, 240), "{playing:?}");
     page.assert_silent();
+    let asked = page.evaluate("performance.getEntriesByType('resource').map(({ name }) => name)");
+    let asked = asked.as_array().cloned().unwrap_or_default();
+    asked.iter().filter_map(|name| Some(name.as_str()?.to_owned())).collect()
 }
 
 #[test]
 fn hls_js_plays_with_low_latency_and_chromium_plays_by_itself() {
-    let gateway = gateway(&["hls.always=true"]);
+    let gateway = gateway(&[]);
     let publisher = publish_live(&gateway.rtmp(CAM), SIZE);
     gateway.wait_for_frames(CAM, 75);
-    plays(&gateway, Player::Hls, &[("config", r#"{"lowLatencyMode":true}"#)]);
+    // The first viewer, for whom the stream is segmented from its first segment on.
+    let asked = plays(&gateway, Player::Hls, &[("config", r#"{"lowLatencyMode":true}"#)]);
+    let mut parts: Vec<&String> = asked.iter().filter(|url| url.ends_with(".m4s")).collect();
+    let all = parts.len();
+    assert!(all >= 10, "{asked:#?}");
+    parts.sort();
+    parts.dedup();
+    assert_eq!(parts.len(), all, "each part is loaded once: {asked:#?}");
     plays(&gateway, Player::Native, &[]);
     publisher.kill();
 }

@@ -68,10 +68,20 @@ pub(super) struct State {
 }
 
 /// Where the numbers of a stream go on that was segmented before.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Resumed {
     next_msn: u64,
     discontinuities: u64,
+}
+
+/// The number of a stream's first segment. hls.js 1.7.4 takes a segment 0 whose sound ends before its pictures for one that
+/// was thrown out of the buffer, and loads its parts again and again until playback stalls.
+const FIRST_MSN: u64 = 1;
+
+impl Default for Resumed {
+    fn default() -> Self {
+        Self { next_msn: FIRST_MSN, discontinuities: 0 }
+    }
 }
 
 /// A playlist that was written before.
@@ -285,7 +295,7 @@ impl State {
             return;
         }
         self.stop();
-        let has_old = !self.lanes.is_empty() || resumed.next_msn > 0;
+        let has_old = !self.lanes.is_empty() || resumed.next_msn > FIRST_MSN;
         let new = plan.into_iter().enumerate().map(|(at, (name, init))| {
             let rules = Rc::clone(&self.rules);
             let mut lane = Lane::new(name, init, container, at > 0, rules, resumed.next_msn);
