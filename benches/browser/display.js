@@ -23,6 +23,9 @@ setInterval(() => { if (lines.length > 0) globalThis.tell(lines.splice(0)); }, 2
 const fault = (text) => lines.push(`fault\t${text.replaceAll('\n', ' ')}`);
 video.addEventListener('error', () => fault(`video: ${video.error.code} ${video.error.message}`));
 let stalls = 0;
+for (const name of ['waiting', 'playing', 'seeking', 'seeked', 'canplay']) {
+    video.addEventListener(name, () => console.log(`video: ${name} at ${video.currentTime}`));
+}
 video.addEventListener('waiting', () => { stalls += 1; });
 
 // The number in the picture, or null where none can be read.
@@ -93,7 +96,9 @@ players[kind]().then((state) => {
         const ahead = buffered.length > 0 ? buffered.end(buffered.length - 1) - currentTime : 0;
         const { totalVideoFrames, droppedVideoFrames } = video.getVideoPlaybackQuality();
         const own = { ahead, rate: video.playbackRate, stalls, decoded: totalVideoFrames, dropped: droppedVideoFrames };
-        lines.push(`state\t${JSON.stringify({ ...state(), ...own })}`);
+        const all = JSON.stringify({ ...state(), ...own });
+        console.log(all);
+        lines.push(`state\t${all}`);
     }, 1000);
     return video.play();
 }).catch((error) => fault(`${kind}: ${error.message}`));

@@ -19,6 +19,8 @@ const write = (lines) => process.stdout.write(lines.map((line) => `${line}\n`).j
 const page = await browser.newPage({ viewport: { width: 800, height: 600 } });
 await page.exposeBinding('tell', (_, lines) => write(lines));
 page.on('pageerror', (error) => write([`fault\t${String(error).replaceAll('\n', ' ')}`]));
+// For who wants to know why: hls.js tells a lot with {"debug": true}.
+if (process.env.THALWEG_BENCH_CONSOLE) page.on('console', (message) => console.error(Date.now(), message.text()));
 page.on('crash', () => write(['fault\tthe page crashed']));
 page.goto(url).catch((error) => write([`fault\t${String(error).replaceAll('\n', ' ')}`]));
 

@@ -45,10 +45,11 @@ pub(crate) enum Case {
     WebRtcViewers,
     WebRtcJoin,
     WebRtcBrowser,
+    RecordSlow,
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 39] = [
+    pub(crate) const ALL: [Self; 40] = [
         Self::Yield,
         Self::Cond,
         Self::CondDeadline,
@@ -88,6 +89,7 @@ impl Case {
         Self::WebRtcViewers,
         Self::WebRtcJoin,
         Self::WebRtcBrowser,
+        Self::RecordSlow,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -131,6 +133,7 @@ impl Case {
             Self::WebRtcViewers => "webrtc viewers",
             Self::WebRtcJoin => "webrtc-join",
             Self::WebRtcBrowser => "webrtc-browser",
+            Self::RecordSlow => "record-slow",
         }
     }
 
@@ -168,6 +171,7 @@ impl Case {
             | Self::Rtmp350 => &[1, 100, 1_000],
             Self::WebRtc => &[50, 100, 200],
             Self::WebRtcViewers => &[200],
+            Self::RecordSlow => &[5],
             Self::Publish => &[20, 50],
             Self::Viewers | Self::Hls => &[1_000],
         }
@@ -180,7 +184,8 @@ impl Case {
             ContenderName::Thalweg
             | ContenderName::Tokio
             | ContenderName::Loop
-            | ContenderName::Nginx => true,
+            | ContenderName::Nginx
+            | ContenderName::Unrecorded => true,
             ContenderName::StateThreads => n <= 100_000,
             ContenderName::Corosensei => matches!(self, Self::Yield | Self::Spawn),
             ContenderName::Epoll => matches!(self, Self::Echo | Self::EchoIdle),
@@ -209,10 +214,11 @@ pub(crate) enum ContenderName {
     Libsrt,
     Loop,
     Nginx,
+    Unrecorded,
 }
 
 impl ContenderName {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Thalweg,
         Self::Tokio,
         Self::StateThreads,
@@ -223,6 +229,7 @@ impl ContenderName {
         Self::Libsrt,
         Self::Loop,
         Self::Nginx,
+        Self::Unrecorded,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -237,6 +244,7 @@ impl ContenderName {
             Self::Libsrt => "libsrt",
             Self::Loop => "loop",
             Self::Nginx => "nginx",
+            Self::Unrecorded => "unrecorded",
         }
     }
 }

@@ -10,6 +10,7 @@ use super::ANY_CORE;
 use super::clip::{self, Clip, Footage};
 use super::hls::{RamDisk, start_nginx};
 use super::server::{Gateway, Process, port_of};
+use super::slow_disk::SlowDisk;
 use crate::case::{Case, ContenderName};
 use crate::harness::STARVED;
 use crate::measure::{KIB_RSS, MB_GROWN, MB_RSS, Plan, SLEEPS, US_CPU};
@@ -51,6 +52,7 @@ pub(crate) fn measure(case: Case, contender: ContenderName, plan: Plan) -> Measu
         Case::WebRtcBrowser => in_browser("shown", SHOWN_GOP_S, plan),
         Case::HlsBlocked => hls_blocked(plan),
         Case::Hls => hls_viewers(contender, plan),
+        Case::RecordSlow => record_slow(contender, plan),
         Case::HlsDisplay => hls_display("{}", plan),
         Case::HlsDisplayTuned => hls_display(TUNED, plan),
         _ => Err(format!("{case} is of another suite").into()),
@@ -59,7 +61,33 @@ pub(crate) fn measure(case: Case, contender: ContenderName, plan: Plan) -> Measu
 
 /// From the arrival of a picture at the gateway to its arrival at a player.
 fn delay(ingest: &str, output: &str, plan: Plan) -> Measured {
-    let gateway = Gateway::start(None, &[])?;
+    delay_through(&Gateway::start(None, &[])?, ingest, output, plan)
+}
+
+/// The same beside other streams, all of which are recorded to a disk that is too slow for them; or, of the contender, are not.
+fn record_slow(contender: ContenderName, plan: Plan) -> Measured {
+    let disk = SlowDisk::new()?;
+    let is_recorded = contender != ContenderName::Unrecorded;
+    let folder = format!("record.dir={}", disk.path().display());
+    let set = [folder.as_str(), "record.streams=[\"live/*\"]"];
+    let gateway = Gateway::start(None, if is_recorded { &set } else { &[] })?;
+    let per_second = disk.try_out()?;
+    disk.slow_down(gateway.process.id())?;
+    let (port, others) = (gateway.port("srt")?.to_string(), (plan.n - 1).to_string());
+    let clip = Footage::Usual.to_string();
+    let args = ["gateway-publish", "srt", &port, &others, &clip, "1"];
+    let _encoders = Process::start_self(&args)?;
+    let mut lines = delay_through(&gateway, "srt", "flv", plan)?;
+    if is_recorded {
+        let (recorded, pace) = (disk.bytes()? as f64 / 1e6, per_second / 1e6);
+        lines.push(format!("note\tthe disk takes {pace:.2} MB/s and has got {recorded:.1} MB"));
+    }
+    // Before its disk.
+    drop(gateway);
+    Ok(lines)
+}
+
+fn delay_through(gateway: &Gateway, ingest: &str, output: &str, plan: Plan) -> Measured {
     let ports = [gateway.port(ingest)?, gateway.port(scheme(output))?].map(|port| port.to_string());
     // The gateway learns what ends a picture within 64 of them.
     let first = WARM_UP_OF_DELAY.min(plan.rep * 3);
@@ -201,7 +229,7 @@ fn hls_blocked(plan: Plan) -> Measured {
 
 /// From the arrival of a picture to its display by hls.js in Chromium.
 fn hls_display(config: &str, plan: Plan) -> Measured {
-    let gateway = Gateway::start(None, &["hls.part_ms=200", "hls.target_s=2", "hls.always=true"])?;
+    let gateway = Gateway::start(None, &["hls.part_ms=200"])?;
     let url = format!("http://127.0.0.1:{}/live/cam0.m3u8", gateway.port("http")?);
     display(&gateway, "hls", &url, config, plan)
 }

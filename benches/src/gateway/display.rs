@@ -53,13 +53,15 @@ pub(super) fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
 /// What took how long, and what else is worth knowing.
 fn report(sent: &[(u32, i64)], told: impl Iterator<Item = Told>) -> Result<(), Box<dyn Error>> {
     let mut shown = HashMap::new();
-    let mut state = None;
+    let (mut said, mut state) = (None, None);
     for told in told {
         match told {
             Told::Shown { picture, at_us } => {
                 shown.entry(picture).or_insert(at_us);
+                // Not what it says once nothing comes any more.
+                state = said.take().or(state);
             }
-            Told::State(text) => state = Some(text),
+            Told::State(text) => said = Some(text),
             Told::Fault(text) => write_note(&text),
         }
     }
@@ -70,7 +72,7 @@ fn report(sent: &[(u32, i64)], told: impl Iterator<Item = Told>) -> Result<(), B
     if missing > 0 {
         write_note(&format!("{missing} of {} pictures were never shown", sent.len()));
     }
-    state.into_iter().for_each(|state| write_note(&format!("at the end: {state}")));
+    state.iter().for_each(|state| write_note(state));
     let most = took_us.len().checked_sub(1).ok_or("no picture was shown")?;
     let samples = [(LATE_P50, 50), (LATE_P99, 99)].map(|(unit, per_cent)| {
         let value = took_us[most * per_cent / 100] as f64;

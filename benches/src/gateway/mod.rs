@@ -16,6 +16,7 @@ mod publish;
 mod rtmp;
 mod server;
 mod sink;
+mod slow_disk;
 mod timecode;
 mod webrtc;
 mod whep;

@@ -88,15 +88,17 @@ pub(super) fn units(ingest: &str, footage: Footage) -> Result<Vec<Unit>, Box<dyn
     Ok(if ingest == "rtmp" { clip::flv_units(&clip.flv())? } else { clip::ts_units(&clip.ts())? })
 }
 
-/// Runs `gateway-publish <ingest> <port> <encoders> <clip>` until the clip ends. Their keyframes are spread evenly.
+/// Runs `gateway-publish <ingest> <port> <encoders> <clip> [<first>]` until the clip ends: they publish `live/cam<first>` and
+/// on. Their keyframes are spread evenly.
 pub(super) fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
     let ingest: String = argument(args, 0)?;
     let (port, count) = (argument(args, 1)?, argument::<usize>(args, 2)?);
+    let first_name: usize = args.get(4).map_or(Ok(0), |_given| argument(args, 4))?;
     sys::end_after(super::CHILD_LIMIT);
     let units = units(&ingest, argument(args, 3)?)?;
     let mut local_port = 0;
     let mut encoders = (0..count)
-        .map(|index| Encoder::connect(&ingest, port, index, &mut local_port))
+        .map(|index| Encoder::connect(&ingest, port, first_name + index, &mut local_port))
         .collect::<Result<Vec<_>, _>>()?;
     write_port(0);
     let begin = Instant::now();

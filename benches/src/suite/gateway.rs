@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::Suite;
-use crate::case::ContenderName::{Loop, Nginx, Thalweg, Thread};
+use crate::case::ContenderName::{Loop, Nginx, Thalweg, Thread, Unrecorded};
 use crate::case::{Case, ContenderName};
 use crate::gateway;
 use crate::harness::Run;
@@ -44,8 +44,9 @@ pub(crate) const GATEWAY: Suite = Suite {
         Case::WebRtcViewers,
         Case::WebRtcJoin,
         Case::WebRtcBrowser,
+        Case::RecordSlow,
     ],
-    contenders: &[Thalweg, Loop, Thread, Nginx],
+    contenders: &[Thalweg, Loop, Thread, Nginx, Unrecorded],
     rounds: 3,
     prepare: gateway::prepare,
     plan,
@@ -64,6 +65,7 @@ fn plan(case: Case, contender: ContenderName, n: usize, run: Run) -> Option<Plan
     let floor = match case {
         Case::Publish | Case::Play => Thread,
         Case::Hls => Nginx,
+        Case::RecordSlow => Unrecorded,
         _ if is_fan_out => Loop,
         _ => Thalweg,
     };
@@ -84,6 +86,7 @@ fn plan(case: Case, contender: ContenderName, n: usize, run: Run) -> Option<Plan
         | Case::HlsDisplay
         | Case::HlsDisplayTuned
         | Case::DelaySrtWebRtc => (15_000, 1_000),
+        Case::RecordSlow => (30_000, 3_000),
         Case::Idle => (5_000, 2_000),
         Case::Viewers | Case::WebRtcViewers => (25_000, 1_000),
         // As long as the clip and the browser's limits allow.
@@ -141,6 +144,7 @@ const TARGETS: &[Target] = &[
     target(Case::HlsBlocked, 1, LATE_P99, Absolute, 5_000.0),
     target(Case::HlsDisplay, 1, LATE_P50, Absolute, 1_500_000.0),
     target(Case::HlsDisplayTuned, 1, LATE_P50, Absolute, 1_500_000.0),
+    target(Case::RecordSlow, 5, LATE_P99, Peer(Unrecorded), 1.1),
     target(Case::Hls, 1_000, US_CPU, Peer(Nginx), 1.3),
     // From the issue "WebRTC: SRT or RTMP in, a browser out".
     target(Case::DelaySrtWebRtc, 1, LATE_P50, Absolute, 2_000.0),
