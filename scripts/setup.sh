@@ -21,6 +21,7 @@ to_test=(
     curl:curl                      # asks the API
     e2fsprogs:mkfs.ext4            # disks that fill and hang
     ffmpeg:ffmpeg                  # publishes and plays
+    iproute2:ip                    # makes hosts with several addresses
     netcat-openbsd:nc              # to talk to the examples by hand
     nodejs:node                    # drives the browser
     npm:npm

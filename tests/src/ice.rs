@@ -1,6 +1,6 @@
 //! A peer of WebRTC that goes no further than it is told: it offers, and makes checks of ICE, good ones and forged ones.
 
-use crate::{api::Answer, gateway::Gateway};
+use crate::api::Answer;
 use aws_lc_rs::hmac;
 use std::{
     io::{self, Read, Write},
@@ -9,7 +9,7 @@ use std::{
 };
 use str0m::ice::{StunMessage, TransId};
 
-/// What a gateway answered to an offer to watch.
+/// What a gateway answered to an offer.
 #[derive(Clone, Debug)]
 pub struct Offered {
     /// The status of the answer.
@@ -18,30 +18,32 @@ pub struct Offered {
     pub text: String,
 }
 
-/// What a browser offers that watches, but for what is random.
+/// What a browser offers, but for what is random; and that the gateway begins DTLS.
 const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
     m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\n\
     a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\na=ice-options:trickle\r\n\
     a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\r\n\
-    a=setup:actpass\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\na=rtpmap:96 H264/90000\r\n\
+    a=setup:passive\r\na=mid:0\r\na=DIRECTION\r\na=rtcp-mux\r\na=rtpmap:96 H264/90000\r\n\
     a=fmtp:96 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n";
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// Offers to watch a stream.
+/// Offers to watch or to publish, as the path says: `whep/live/cam`, `whip/live/cam`.
 ///
 /// # Errors
 ///
 /// When the gateway does not answer.
-pub fn offer(http: SocketAddr, stream: &str) -> io::Result<Offered> {
+pub fn offer(http: SocketAddr, path: &str) -> io::Result<Offered> {
+    let direction = if path.starts_with("whip/") { "sendonly" } else { "recvonly" };
+    let offer = OFFER.replace("DIRECTION", direction);
+    let len = offer.len();
     let mut connection = TcpStream::connect(http)?;
     connection.set_read_timeout(Some(ANSWER))?;
-    let len = OFFER.len();
     write!(
         connection,
-        "POST /whep/{stream} HTTP/1.1\r\nhost: {http}\r\nconnection: close\r\n\
-         content-type: application/sdp\r\ncontent-length: {len}\r\n\r\n{OFFER}"
+        "POST /{path} HTTP/1.1\r\nhost: {http}\r\nconnection: close\r\n\
+         content-type: application/sdp\r\ncontent-length: {len}\r\n\r\n{offer}"
     )?;
     let mut bytes = Vec::new();
     connection.read_to_end(&mut bytes)?;
@@ -56,8 +58,8 @@ impl Offered {
     ///
     /// When it does not.
     #[must_use]
-    pub fn taken(gateway: &Gateway, stream: &str) -> Self {
-        let offered = offer(gateway.http, stream).expect("the gateway answers");
+    pub fn taken(http: SocketAddr, path: &str) -> Self {
+        let offered = offer(http, path).expect("the gateway answers");
         assert_eq!(offered.status, 201, "{}", offered.text);
         offered
     }

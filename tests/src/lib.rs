@@ -7,6 +7,7 @@ pub mod gateway;
 pub mod hook_server;
 pub mod ice;
 pub mod media;
+pub mod network;
 pub mod play;
 pub mod playlist;
 pub mod recordings;

@@ -3,19 +3,22 @@
 use serde_json::Value;
 use std::{
     io::{Read, Write},
-    net::{TcpStream, UdpSocket},
+    net::{SocketAddr, TcpStream, UdpSocket},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
 };
+use thalweg_badlink::Link;
 use thalweg_tests::{
     browser::{Browser, Page, Players, View},
     gateway::{Gateway, until},
     ice::{Offered, is_answered, offer},
     media::publish_live,
+    network::Host,
 };
 
 const CAM: &str = "live/cam";
+const WHEP: &str = "whep/live/cam";
 
 /// TCP beside UDP.
 const TCP: &str = "webrtc.tcp_listen=[\"127.0.0.1:0\"]";
@@ -137,7 +140,7 @@ fn forged_and_recorded_checks_keep_no_peer_out_and_take_nothing_from_it() {
     let gateway = Gateway::start(&["play.wait_ms=20000"]);
     let _publisher = publish_live(&gateway.srt_publish(CAM), "320x240");
     gateway.wait_for_frames(CAM, 5);
-    let offered = Offered::taken(&gateway, CAM);
+    let offered = Offered::taken(gateway.http, WHEP);
     let socket = || UdpSocket::bind("127.0.0.1:0").expect("the loopback has ports");
     let forgers: Vec<_> = (0..100).map(|_| socket()).collect();
     for forger in &forgers {
@@ -178,7 +181,7 @@ fn hundreds_that_never_connect_leave_a_viewer_alone_and_are_gone_in_time() {
             scope.spawn(|| {
                 let socket = UdpSocket::bind("127.0.0.1:0").expect("the loopback has ports");
                 while taken.fetch_add(1, Ordering::Relaxed) < STALLED {
-                    let offered = Offered::taken(&gateway, CAM);
+                    let offered = Offered::taken(gateway.http, WHEP);
                     // Every other one does ICE, and then nothing: not a word of DTLS.
                     if taken.load(Ordering::Relaxed).is_multiple_of(2) {
                         socket.send_to(&offered.check(), gateway.webrtc()).expect("the loopback");
@@ -189,7 +192,7 @@ fn hundreds_that_never_connect_leave_a_viewer_alone_and_are_gone_in_time() {
     });
     let grown = gateway.resident_bytes().saturating_sub(used);
     assert!(grown < STALLED as u64 * (256 << 10), "{grown} bytes for {STALLED}");
-    let refused = offer(gateway.http, CAM).expect("the gateway answers");
+    let refused = offer(gateway.http, WHEP).expect("the gateway answers");
     assert_eq!(refused.status, 503, "{refused:?}");
     assert!(refused.text.contains("500 others from this address"), "{refused:?}");
     let viewers = || {
@@ -201,5 +204,52 @@ fn hundreds_that_never_connect_leave_a_viewer_alone_and_are_gone_in_time() {
     gateway.wait_for_log(&["no connection came about in 8s"]);
     let after = wait_for_pictures(&page, pictures(&before) + 60);
     assert_eq!(after["video"]["packetsLost"], 0, "{after:#}");
-    assert!(Offered::taken(&gateway, CAM).text.contains("a=candidate"));
+    assert!(Offered::taken(gateway.http, WHEP).text.contains("a=candidate"));
+}
+
+#[test]
+fn a_viewer_that_vanishes_without_a_word_is_gone_soon() {
+    let gateway = Gateway::start(&["play.wait_ms=20000", "timeouts.player_ms=3000"]);
+    let _publisher = publish_live(&gateway.srt_publish(CAM), "320x240");
+    gateway.wait_for_frames(CAM, 30);
+    let link = Link::builder().start(gateway.webrtc()).expect("a relay on the loopback");
+    let (browser, players) = (Browser::start(), Players::start());
+    let page = open(&browser, &players);
+    watch(&page, &gateway, &format!("{{ through: {} }}", link.addr().port()));
+    wait_for_pictures(&page, 30);
+    let is_there = || gateway.clients(CAM).iter().any(|client| client.protocol == "webrtc");
+    assert!(is_there());
+    link.cut();
+    until("the viewer to be gone", || !is_there());
+    gateway.wait_for_log(&["the peer was not heard of for 3s"]);
+}
+
+#[test]
+fn answers_leave_from_the_address_that_the_peer_sent_to() {
+    let (here, there) = Host::pair(
+        &["192.0.2.1/24", "192.0.2.2/24", "2001:db8::1/64", "2001:db8::2/64"],
+        &["192.0.2.9/24", "2001:db8::9/64"],
+    );
+    let gateway = here.run(|| {
+        let listen = ["http.listen=[\"0.0.0.0:0\"]", "webrtc.listen=\"[::]:0\""];
+        Gateway::start(&[&listen[..], &["webrtc.tcp_listen=[\"0.0.0.0:0\"]"]].concat())
+    });
+    let http = SocketAddr::new([192, 0, 2, 1].into(), gateway.http.port());
+    there.run(|| {
+        for (stream, ip) in
+            ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"].iter().enumerate()
+        {
+            let offered = Offered::taken(http, &format!("whip/live/{stream}"));
+            let to = SocketAddr::new(ip.parse().expect("it is one"), gateway.webrtc().port());
+            let told = format!("{ip} {} typ host", to.port());
+            assert!(offered.text.contains(&told), "no {told} in\n{}", offered.text);
+            let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            let socket = UdpSocket::bind(any).expect("there are ports");
+            assert!(is_answered(&socket, to, &offered.check()), "no answer from {to}");
+            // What follows by itself leaves from there, too: the gateway begins DTLS (RFC 7983 §7: 20 to 63).
+            let mut first = [0; 2_048];
+            let (_, from) = socket.recv_from(&mut first).expect("DTLS begins");
+            assert!((20..64).contains(&first[0]) && from == to, "{} from {from}", first[0]);
+        }
+    });
 }

@@ -463,7 +463,7 @@ fn webrtc_settings(gateway: &Gateway) -> webrtc::Settings {
         gate: gateway.gate.clone(),
         wait: config.play.wait,
         connect: config.timeouts.handshake,
-        silence: WEBRTC_SILENCE,
+        silence: WEBRTC_SILENCE.min(config.timeouts.player),
         publisher_silence: config.timeouts.publisher,
         takes_over: config.publish.second == config::SecondPublisher::Takeover,
         pending: webrtc::Most {
