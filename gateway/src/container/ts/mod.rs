@@ -10,6 +10,7 @@
 
 mod continuity;
 mod demux;
+mod lineup;
 mod mux;
 mod packet;
 mod passthrough;
@@ -18,6 +19,7 @@ mod psi;
 mod sync;
 
 pub use demux::{Demuxer, Jump, PacketInfo, PacketKind, Programme, Stats, TsSink};
+pub use lineup::lineup;
 pub use mux::TsMux;
 pub use packet::{PACKET_LEN, Pid};
 pub use passthrough::{Entry, Passthrough, renumber};

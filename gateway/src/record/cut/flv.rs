@@ -1,12 +1,13 @@
 //! Files of FLV: a header, metadata, sequence headers, then tags.
 //!
 //! Every file's time begins at zero. Other parameter sets stand as another sequence header in the same file, as in a live
-//! stream; another set of codecs begins another file at the next random-access point.
+//! stream; another set of codecs, pictures of another size and other sound begin another file at the next random-access
+//! point, since decoders of files stumble over them.
 
 use super::{PIECE, PIECE_BYTES, Step, UnitCutter};
 use crate::{
     container::{Mux, Select, flv::FlvMux},
-    media::{AccessUnit, Codec, MediaKind, Span, Timestamp, Track, Tracks},
+    media::{AccessUnit, MediaKind, Span, Timestamp, Track, Tracks},
 };
 use tracing::warn;
 
@@ -21,7 +22,8 @@ pub(super) struct FlvCutter {
 
 struct File {
     mux: FlvMux,
-    codecs: Vec<Codec>,
+    /// As they were when last looked at.
+    tracks: Tracks,
     /// When it begins; `None` until its first piece is whole.
     start: Option<Timestamp>,
     /// Its latest unit.
@@ -43,7 +45,7 @@ impl FlvCutter {
         let Some(file) = &self.file else { return true };
         let start = file.start.or_else(|| self.units.iter().map(|unit| unit.dts).min());
         let lasts = dts - start.unwrap_or(dts);
-        file.codecs != codecs(&self.tracks) || self.segment.is_some_and(|segment| lasts >= segment)
+        !fits(&file.tracks, &self.tracks) || self.segment.is_some_and(|segment| lasts >= segment)
     }
 
     fn is_whole(&self, unit: &AccessUnit, may_begin: bool) -> bool {
@@ -89,8 +91,17 @@ impl FlvCutter {
     }
 }
 
-fn codecs(tracks: &Tracks) -> Vec<Codec> {
-    tracks.iter().map(|track| track.codec).collect()
+/// Whether these tracks can follow those in one file.
+fn fits(before: &Tracks, now: &Tracks) -> bool {
+    let is_same = |(before, now): (&Track, &Track)| {
+        let (Some(was), Some(is)) = (&before.config, &now.config) else { return true };
+        match now.codec.kind() {
+            MediaKind::Video => was.dimensions() == is.dimensions(),
+            MediaKind::Audio => was == is,
+        }
+    };
+    let codecs = |tracks: &Tracks| tracks.iter().map(|track| track.codec).collect::<Vec<_>>();
+    codecs(before) == codecs(now) && before.iter().zip(now.iter()).all(is_same)
 }
 
 /// The tracks with what the units say of them, so that the head of the file is complete.
@@ -107,8 +118,9 @@ impl UnitCutter for FlvCutter {
     fn tracks(&mut self, tracks: &Tracks, out: &mut Vec<Step>) {
         self.flush(out);
         self.tracks = tracks.clone();
-        if let Some(file) = self.file.as_mut().filter(|file| file.codecs == codecs(tracks)) {
+        if let Some(file) = self.file.as_mut().filter(|file| fits(&file.tracks, tracks)) {
             file.mux.tracks(tracks);
+            file.tracks = tracks.clone();
         }
     }
 
@@ -118,7 +130,7 @@ impl UnitCutter for FlvCutter {
             self.flush(out);
             self.file = Some(File {
                 mux: FlvMux::new(Select::All),
-                codecs: codecs(&self.tracks),
+                tracks: self.tracks.clone(),
                 start: None,
                 end: unit.dts,
             });

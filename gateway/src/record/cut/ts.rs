@@ -1,13 +1,17 @@
 //! Files of MPEG-TS: packets as they came in, or as they are muxed for everybody (ISO/IEC 13818-1:2019).
 //!
 //! Times stay as they are. So where the times of a stream that is passed on jump, as when its publisher begins anew, another
-//! file begins: nobody could seek in one with two timelines. Where one file follows another without a gap, a unit that began
+//! file begins: nobody could seek in one with two timelines. So it is with other codecs, since few players look for another
+//! map; pictures of another size may stand in the same file, as they do in broadcasts. Where one file follows another without a gap, a unit that began
 //! in the first ends there, and none is in both or in neither.
 
 use super::{PIECE, PIECE_BYTES, Step};
 use crate::{
-    container::{Chunk, ts::Entry},
-    media::{Span, Timestamp},
+    container::{
+        Chunk,
+        ts::{Entry, Pid, lineup},
+    },
+    media::{Codec, Span, Timestamp},
 };
 use bytes::Bytes;
 use std::rc::Rc;
@@ -27,6 +31,8 @@ pub(super) struct TsCutter {
 #[derive(Debug)]
 struct File {
     entry: Entry,
+    /// As its first map has them.
+    codecs: Vec<(Pid, Codec)>,
     /// Its first bytes, until they are given out with the first piece.
     head: Option<Vec<Bytes>>,
     start: Timestamp,
@@ -62,7 +68,7 @@ impl TsCutter {
             self.file = None;
         }
         match &chunk.head {
-            Some(head) if self.is_due(chunk.dts) => self.begin(head, chunk.dts, out),
+            Some(head) if self.is_due(chunk, head) => self.begin(chunk, head, out),
             _ if self.file.is_none() => return,
             Some(head) if is_jump => self.resume(head, chunk.dts, out),
             Some(_) => self.flush(out),
@@ -84,18 +90,21 @@ impl TsCutter {
         }
     }
 
-    fn is_due(&self, dts: Timestamp) -> bool {
+    fn is_due(&self, chunk: &Chunk, head: &[Bytes]) -> bool {
         let Some(file) = &self.file else { return true };
-        self.segment.is_some_and(|segment| dts - file.start >= segment)
+        self.segment.is_some_and(|segment| chunk.dts - file.start >= segment)
+            || codecs(chunk, head).is_some_and(|codecs| codecs != file.codecs)
     }
 
-    fn begin(&mut self, head: &Rc<[Bytes]>, dts: Timestamp, out: &mut Vec<Step>) {
+    fn begin(&mut self, chunk: &Chunk, head: &Rc<[Bytes]>, out: &mut Vec<Step>) {
+        let dts = chunk.dts;
         self.flush(out);
         let before = self.file.take();
         self.rest = before.map(|file| (Vec::new(), file.end - file.start));
+        let codecs = codecs(chunk, head).unwrap_or_default();
         let mut entry = Entry::join();
         let head = head.iter().map(|part| entry.admit(part, dts)).collect();
-        self.file = Some(File { entry, head: Some(head), start: dts, end: dts });
+        self.file = Some(File { entry, codecs, head: Some(head), start: dts, end: dts });
     }
 
     /// Goes on in the same file after a gap.
@@ -122,4 +131,9 @@ impl TsCutter {
         }
         out.push(Step::Append { parts, lasts: file.end - file.start });
     }
+}
+
+/// The codecs from a chunk on where a reader may begin.
+fn codecs(chunk: &Chunk, head: &[Bytes]) -> Option<Vec<(Pid, Codec)>> {
+    lineup(head.iter().chain(&chunk.parts))
 }
