@@ -1,11 +1,19 @@
 //! Recordings, as ffmpeg and ffprobe see the files and curl the library.
 
-use std::fs;
+use std::{fs, path::Path};
 use thalweg_tests::{
-    gateway::{run, start, test_file},
+    gateway::{run, start, test_file, until},
+    hook_server::{HookServer, YES},
     media::Seen,
     recordings::{H264, HEVC, PATIENCE, Recording, clip, decodes, duration_s, look, publish, text},
 };
+
+/// H.264 of another size than the rest.
+const LARGE: &[&str] =
+    &["-s", "640x480", "-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-b:v", "500k"];
+
+/// The ffmpeg that knows Enhanced RTMP, which `make setup` installs.
+const FFMPEG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/ffmpeg");
 
 #[test]
 fn every_container_holds_what_was_published() {
@@ -128,6 +136,84 @@ fn a_publisher_that_comes_back_goes_on_in_the_same_file() {
         assert!(found.tracks.iter().all(|track| track.rises()), "{format}");
         assert!((duration_s(&files[0]) - 8.1).abs() < 0.3, "{format}");
         decodes(&files[0]);
+    }
+}
+
+#[test]
+fn another_size_or_codec_loses_nothing_and_every_file_plays() {
+    let (small, large, hevc) = (clip("small", H264), clip("large", LARGE), clip("other", HEVC));
+    std::thread::scope(|scope| {
+        for format in ["mp4", "ts", "flv"] {
+            // The ffprobe of the tests reads no HEVC in FLV.
+            let is_flv = format == "flv";
+            let all = [&small, &large, &hevc];
+            let clips = if is_flv { &all[..2] } else { &all[..] }.to_vec();
+            scope.spawn(move || {
+                let setting = format!("record.format={format}");
+                let recording = Recording::start(&[&setting, "publish.grace_s=5"]);
+                let url = recording.gateway.rtmp("live/cam");
+                for (file, _) in &clips {
+                    let input = ["-v", "error", "-re", "-i", file, "-c", "copy", "-f", "flv"];
+                    let (_, _) = run(FFMPEG, &[&input[..], &[&url]].concat(), PATIENCE);
+                }
+                recording.gateway.wait_for_end("live/cam");
+                let files = recording.ended(if format == "ts" { 2 } else { clips.len() });
+                let found: Vec<_> = files.iter().map(|file| look(file)).collect();
+                let count: usize = found.iter().map(|seen| seen.count("video")).sum();
+                let published: usize = clips.iter().map(|(_, seen)| seen.count("video")).sum();
+                assert_eq!(count, published, "{format}: {files:?} {found:?}");
+                for (file, seen) in files.iter().zip(&found) {
+                    assert!(seen.tracks.iter().all(|track| track.rises()), "{format}");
+                    assert!(seen.count("audio") > 170, "{format}: {}", seen.count("audio"));
+                    decodes(file);
+                }
+                // Pictures of another size may stand in one transport stream, but not in one file of the others.
+                let sizes = found.iter().filter_map(|seen| seen.track("video")).map(|v| v.size);
+                let sizes: Vec<_> = sizes.map(|(width, _)| width).collect();
+                let expected: &[u64] = match format {
+                    "mp4" => &[320, 640, 320],
+                    "ts" => &[320, 320],
+                    _ => &[320, 640],
+                };
+                assert_eq!(sizes, expected, "{format}");
+            });
+        }
+    });
+}
+
+#[test]
+fn a_hook_is_told_of_each_file_when_it_is_finished() {
+    let (file, _) = clip("told", H264);
+    let fields = "server_id service_id action client_id ip vhost app \
+                  tcUrl stream param cwd file stream_url stream_id";
+    for (plan, count) in [("session", 1), ("segment", 2)] {
+        let server = HookServer::start(|call| {
+            // It is whole by now.
+            decodes(Path::new(&call.text("file")));
+            YES
+        });
+        let hooks = server.settings(&["on_dvr"]);
+        let publishers = HookServer::start(|_| YES);
+        let others = publishers.settings(&["on_publish"]);
+        let plan = format!("record.plan={plan}");
+        let settings = [&*plan, "record.segment_s=2", &hooks[0], &others[0]];
+        let recording = Recording::start(&settings);
+        publish(&file, 1, &format!("{}?token=x", recording.gateway.rtmp("live/cam")));
+        let files = recording.ended(count);
+        until("the hook", || server.calls().len() >= count);
+        let publisher = publishers.wait_for("on_publish");
+        for (call, file) in server.calls().iter().zip(&files) {
+            assert_eq!(call.fields(), fields.split_whitespace().collect::<Vec<_>>());
+            let texts = ["action", "vhost", "app", "stream", "param", "stream_url"];
+            let expected = ["on_dvr", "__defaultVhost__", "live", "cam", "?token=x", "/live/cam"];
+            assert_eq!(texts.map(|field| call.text(field)), expected);
+            assert_eq!(Path::new(&call.text("file")), file);
+            for field in ["client_id", "ip", "tcUrl", "stream_id", "server_id", "service_id"] {
+                assert_eq!(call.text(field), publisher.text(field), "{field}");
+            }
+            assert!(Path::new(&call.text("cwd")).is_dir());
+        }
+        assert_eq!((server.calls().len(), files.len()), (count, count));
     }
 }
 
