@@ -164,6 +164,31 @@ fn forged_and_recorded_checks_keep_no_peer_out_and_take_nothing_from_it() {
 }
 
 #[test]
+fn junk_with_the_address_of_a_peer_does_not_end_its_session() {
+    let gateway = Gateway::start(&[]);
+    let offered = Offered::taken(gateway.http, "whip/live/cam");
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("the loopback has ports");
+    assert!(is_answered(&socket, gateway.webrtc(), &offered.check()));
+    // Every kind of record of DTLS, one that says that all is over, RTP and RTCP.
+    let heads: [&[u8]; 8] = [
+        &[20, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 1],
+        &[21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 2, 40],
+        &[22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 1, 0, 12, 2],
+        &[22, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0, 12, 1, 0, 0, 0, 0, 1],
+        &[23, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 1, 0, 32],
+        &[63; 20],
+        &[0x80, 96, 0, 1],
+        &[0x80, 200, 0, 1],
+    ];
+    for round in 0..400_usize {
+        let mut junk = heads[round % heads.len()].to_vec();
+        junk.resize(junk.len() + round / 2, u8::try_from(round % 251).unwrap_or(0));
+        socket.send_to(&junk, gateway.webrtc()).expect("the loopback carries it");
+    }
+    assert!(is_answered(&socket, gateway.webrtc(), &offered.check()), "its session is over");
+}
+
+#[test]
 fn hundreds_that_never_connect_leave_a_viewer_alone_and_are_gone_in_time() {
     const STALLED: usize = 500;
     let limits = ["limits.webrtc_pending_per_ip=500", "timeouts.handshake_ms=8000"];
@@ -212,7 +237,9 @@ fn a_viewer_that_vanishes_without_a_word_is_gone_soon() {
     let gateway = Gateway::start(&["play.wait_ms=20000", "timeouts.player_ms=3000"]);
     let _publisher = publish_live(&gateway.srt_publish(CAM), "320x240");
     gateway.wait_for_frames(CAM, 30);
-    let link = Link::builder().start(gateway.webrtc()).expect("a relay on the loopback");
+    // What comes twice or late, as it may, is no matter before.
+    let link = Link::builder().duplicate(20.0).reorder(5.0, Duration::from_millis(5)).seed(7);
+    let link = link.start(gateway.webrtc()).expect("a relay on the loopback");
     let (browser, players) = (Browser::start(), Players::start());
     let page = open(&browser, &players);
     watch(&page, &gateway, &format!("{{ through: {} }}", link.addr().port()));

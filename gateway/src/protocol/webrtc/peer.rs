@@ -16,7 +16,7 @@ use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
-use str0m::{Event, Input, Output, Rtc, RtcError, net::Receive};
+use str0m::{Event, Input, Output, Rtc, RtcError, error::DtlsError, net::Receive};
 use thalweg_runtime::{
     self as rt, WaitError, select,
     sync::{Cond, channel::Receiver},
@@ -30,8 +30,8 @@ pub(super) enum PeerEnd {
     Refused(String),
     /// It closed the connection.
     Left,
-    /// The connection did not come about in time.
-    NotConnected(Duration),
+    /// The connection did not come about in time; what was last wrong with what came for it.
+    NotConnected(Duration, Option<DtlsError>),
     /// It was not heard of for so long.
     Silent(Duration),
     /// The stream is over.
@@ -72,6 +72,8 @@ pub(super) struct Peer<'a> {
     limits: Limits,
     begun: Instant,
     heard: Instant,
+    /// What was wrong with the last packet that was.
+    wrong: Option<DtlsError>,
     /// When the stack wants to be called.
     timer: Instant,
     pub(super) told: Told,
@@ -112,6 +114,7 @@ impl<'a> Peer<'a> {
             begun: now,
             heard: now,
             timer: now,
+            wrong: None,
             told: Told::of(client, now),
         }
     }
@@ -169,7 +172,7 @@ impl<'a> Peer<'a> {
     ) -> Result<(), PeerEnd> {
         let now = rt::now();
         if !self.is_connected && now >= self.begun + self.limits.connect {
-            return Err(PeerEnd::NotConnected(self.limits.connect));
+            return Err(PeerEnd::NotConnected(self.limits.connect, self.wrong.take()));
         }
         if now >= self.heard + self.limits.silence {
             return Err(PeerEnd::Silent(self.limits.silence));
@@ -251,7 +254,15 @@ impl<'a> Peer<'a> {
         if self.rtc.accepts(&input) {
             self.heard = now;
             self.outbox.heard(datagram.source, datagram.local);
-            self.rtc.handle_input(input).map_err(PeerEnd::Rtc)?;
+            match self.rtc.handle_input(input) {
+                // It may be from anybody who knows the peer's address (RFC 6347 §4.1.2.7, RFC 9147 §4.5.2). A peer with which
+                // it goes wrong in earnest is not connected in time, or silent from then on.
+                Err(RtcError::Dtls(wrong)) => {
+                    debug!(%wrong, "left out");
+                    self.wrong = Some(wrong);
+                }
+                result => result.map_err(PeerEnd::Rtc)?,
+            }
         }
         Ok(())
     }
@@ -278,7 +289,10 @@ impl fmt::Display for PeerEnd {
         match self {
             Self::Refused(why) => write!(f, "refused: {why}"),
             Self::Left => f.write_str("the peer closed the connection"),
-            Self::NotConnected(limit) => write!(f, "no connection came about in {limit:?}"),
+            Self::NotConnected(limit, None) => write!(f, "no connection came about in {limit:?}"),
+            Self::NotConnected(limit, Some(wrong)) => {
+                write!(f, "no connection came about in {limit:?}, and what came was wrong: {wrong}")
+            }
             Self::Silent(limit) => write!(f, "the peer was not heard of for {limit:?}"),
             Self::Unpublished => f.write_str("the publisher left"),
             Self::TakenOver => f.write_str("another publisher took the stream over"),
