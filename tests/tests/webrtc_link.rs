@@ -2,13 +2,13 @@
 //! stream.
 
 use serde_json::Value;
-use std::time::Duration;
+use std::{fs, time::Duration};
 use thalweg_badlink::Link;
 use thalweg_tests::{
     api,
     browser::{Browser, Page, Players, View},
-    gateway::{Gateway, until},
-    media::publish_live_with,
+    gateway::{Gateway, test_file, thalweg, until},
+    media::{publish_live, publish_live_with},
 };
 
 const CAM: &str = "live/cam";
@@ -146,4 +146,57 @@ fn a_viewer_whose_link_does_not_carry_the_stream_skips_instead_of_falling_behind
     let lines = gateway.log();
     let told = lines.matches("the viewer's link does not carry the stream").count();
     assert_eq!(told, 1, "once for all skips: {lines}");
+}
+
+#[test]
+fn a_browser_that_publishes_is_asked_when_a_viewer_cannot_go_on() {
+    // By itself it would be asked after a minute.
+    let gateway = Gateway::start(&["play.wait_ms=20000", "webrtc.random_access_ms=60000"]);
+    let link = Link::builder().start(gateway.webrtc()).expect("a relay on the loopback");
+    let (browser, players) = (Browser::start(), Players::start());
+    let open = || browser.open(&players.webrtc_page(), View::DESK);
+    let (camera, viewer) = (open(), open());
+    begin(&camera, &format!("publish('{}', 'video/H264')", gateway.http(&format!("whip/{CAM}"))));
+    gateway.wait_for_frames(CAM, 10);
+    let options = format!("{{ videoOnly: true, through: {} }}", link.addr().port());
+    begin(&viewer, &format!("watch('{}', {options})", gateway.http(&format!("whep/{CAM}"))));
+    viewer.until("figures().then((f) => f.video?.framesDecoded >= 40)");
+    let keys = || {
+        let keys = camera.evaluate("figures().then((f) => f.video.keyFramesEncoded)");
+        keys.as_u64().expect("it is a number")
+    };
+    let before = keys();
+    // More is lost than is kept to be sent again.
+    let frames = gateway.frames(CAM);
+    link.cut();
+    gateway.wait_for_frames(CAM, frames + 60);
+    link.restore();
+    let [pictures, ..] = seen(&viewer);
+    viewer.until(&format!("figures().then((f) => f.video.framesDecoded >= {pictures} + 40)"));
+    let asked = keys() - before;
+    assert!((1..10).contains(&asked), "asked {asked} times");
+}
+
+#[test]
+fn peers_that_come_after_a_reload_are_told_other_addresses() {
+    let path = test_file("toml");
+    fs::write(&path, "[webrtc]\ncandidates = ['192.0.2.7']\n").expect("the folder is ours");
+    let mut command = thalweg(&["play.wait_ms=20000"]);
+    let gateway = Gateway::start_by(command.arg("--config").arg(&path));
+    let _publisher = publish_live(&gateway.srt_publish(CAM), "320x240");
+    gateway.wait_for_frames(CAM, 30);
+    let (browser, players) = (Browser::start(), Players::start());
+    let page = browser.open(&players.webrtc_page(), View::DESK);
+    let told = || {
+        begin(&page, &format!("watch('{}')", gateway.http(&format!("whep/{CAM}"))));
+        page.evaluate("peer.remoteDescription.sdp").as_str().unwrap_or_default().to_owned()
+    };
+    let answer = told();
+    assert!(answer.contains(" 192.0.2.7 ") && !answer.contains(" 192.0.2.8 "), "{answer}");
+    fs::write(&path, "[webrtc]\ncandidates = ['192.0.2.8']\nlisten = '127.0.0.1:1'\n")
+        .expect("it is ours");
+    gateway.signal("HUP");
+    gateway.wait_for_log(&["changed: webrtc.candidates"]);
+    let answer = told();
+    assert!(answer.contains(" 192.0.2.8 ") && !answer.contains(" 192.0.2.7 "), "{answer}");
 }

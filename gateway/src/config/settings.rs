@@ -161,6 +161,9 @@ pub struct WebRtc {
     pub candidates: Vec<IpAddr>,
     /// Where media may come by TCP too.
     pub tcp_listen: Vec<SocketAddr>,
+    /// How often publishers are asked for a random-access point.
+    #[serde(rename = "random_access_ms", deserialize_with = "milliseconds")]
+    pub random_access: Duration,
     /// What becomes of streams whose pictures refer to B pictures.
     pub reference_b: ReferenceB,
 }

@@ -52,6 +52,9 @@ pub struct Source {
     gone: Cell<(u64, u64)>,
     /// What there is to say of it, by what it is about.
     remarks: RefCell<BTreeMap<&'static str, String>>,
+    /// How its publisher is asked for a random-access point, if it can be asked, and when it was.
+    ask: RefCell<Option<Box<dyn Fn()>>>,
+    asked: Cell<Option<Instant>>,
     /// What its publisher's session can tell.
     detail: RefCell<Option<Box<dyn Fn() -> Figures>>>,
 }
@@ -109,6 +112,8 @@ impl Source {
             received: Cell::new(0),
             gone: Cell::new((0, 0)),
             remarks: RefCell::default(),
+            ask: RefCell::default(),
+            asked: Cell::new(None),
             detail: RefCell::default(),
             settings,
         }
@@ -184,6 +189,20 @@ impl Source {
     pub fn remarks(&self) -> Vec<(&'static str, String)> {
         let remarks = self.remarks.borrow();
         remarks.iter().map(|(about, text)| (*about, text.clone())).collect()
+    }
+
+    /// Asks the publisher for a random-access point, but not again within a second: each costs all viewers some of what the
+    /// publisher may send. `false` when this one cannot be asked, as most cannot.
+    pub fn ask_for_random_access(&self) -> bool {
+        const AGAIN: Duration = Duration::from_secs(1);
+        let ask = self.ask.borrow();
+        let Some(ask) = &*ask else { return false };
+        let now = rt::now();
+        if self.asked.get().is_none_or(|asked| now >= asked + AGAIN) {
+            self.asked.set(Some(now));
+            ask();
+        }
+        true
     }
 
     /// Its feeds.
@@ -274,6 +293,7 @@ impl Source {
         self.publisher.set(generation);
         self.state.set(SourceState::Live);
         *self.detail.borrow_mut() = None;
+        *self.ask.borrow_mut() = None;
         self.remarks.borrow_mut().clear();
         self.timeline.borrow_mut().restart();
         self.add_joint(Joint::Publisher);
@@ -391,6 +411,13 @@ impl Publisher {
         }
     }
 
+    /// How to ask this publisher for a random-access point. `ask` must not suspend.
+    pub fn set_ask(&self, ask: impl Fn() + 'static) {
+        if self.is_current() {
+            *self.source.ask.borrow_mut() = Some(Box::new(ask));
+        }
+    }
+
     /// The limit, in bits a second, that this publisher has kept exceeding and for which it is to be disconnected.
     pub fn exceeded_bps(&self) -> Option<u64> {
         self.rate.as_ref().filter(|rate| rate.is_exceeded()).map(Rate::limit_bps)
@@ -468,6 +495,7 @@ impl Sink for Publisher {
 impl Drop for Publisher {
     fn drop(&mut self) {
         if self.is_current() {
+            *self.source.ask.borrow_mut() = None;
             self.source.state.set(SourceState::Waiting);
             if let Some(registry) = self.source.registry.upgrade() {
                 registry.end_after_grace(&self.source, self.generation);

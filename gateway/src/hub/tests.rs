@@ -14,7 +14,7 @@ use crate::{
     },
 };
 use bytes::Bytes;
-use std::{rc::Rc, time::Duration};
+use std::{cell::Cell, rc::Rc, time::Duration};
 use thalweg_runtime::{self as rt, ClockKind, Runtime};
 
 /// Each unit becomes a chunk of its payload; pictures that may begin carry the head `head`.
@@ -169,6 +169,28 @@ fn a_reader_that_starts_live_waits_for_the_next_random_access_point() {
         rt::yield_now().unwrap();
         push(&mut publisher, 5..11);
         assert_eq!(reading.join().unwrap(), ["head", "I400"]);
+    });
+}
+
+#[test]
+fn a_publisher_that_can_be_asked_is_asked_once_a_second_at_most() {
+    simulate(|registry| {
+        let publisher = publish(&registry);
+        let source = Rc::clone(publisher.source());
+        assert!(!source.ask_for_random_access(), "most cannot be asked");
+        let asked = Rc::new(Cell::new(0));
+        let counts = Rc::clone(&asked);
+        publisher.set_ask(move || counts.set(counts.get() + 1));
+        for _ in 0..25 {
+            assert!(source.ask_for_random_access());
+            rt::sleep(Duration::from_millis(100)).unwrap();
+        }
+        assert_eq!(asked.get(), 3);
+        drop(publisher);
+        assert!(!source.ask_for_random_access(), "it is gone");
+        let _next = publish(&registry);
+        assert!(!source.ask_for_random_access(), "another one is not it");
+        assert_eq!(asked.get(), 3);
     });
 }
 
@@ -394,7 +416,7 @@ fn a_long_gop_is_muxed_for_its_first_reader_in_slices() {
         let mut publisher = publish(&registry);
         publisher.unit(picture(0, true));
         (1..1_000).for_each(|n| publisher.unit(picture(n, false)));
-        let turns = Rc::new(std::cell::Cell::new(0));
+        let turns = Rc::new(Cell::new(0));
         let others = rt::spawn({
             let turns = Rc::clone(&turns);
             move || {

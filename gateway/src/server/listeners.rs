@@ -57,7 +57,7 @@ pub(super) struct Serving {
     accepting: Vec<JoinHandle<()>>,
     srt: Rc<[SrtPort]>,
     tcp: Tcp,
-    webrtc: Option<Rc<webrtc::Port>>,
+    webrtc: Option<Rc<webrtc::WebRtc>>,
     http: Rc<http::Server>,
     live: Rc<RefCell<http_live::Settings>>,
     admin: Rc<Admin>,
@@ -151,13 +151,9 @@ impl Listeners {
             lasting.push(start("hls streams", move || hls.watch())?);
         }
         let (mut router, admin) = routes(gateway, &addresses, &live, hls);
-        if let Some(port) = self.webrtc.clone() {
-            let settings = webrtc_settings(gateway);
-            let served = Rc::clone(&port);
-            webrtc::WebRtc::new(port, &gateway.registry, &gateway.clients, settings)?
-                .route(&mut router);
-            lasting.push(start("webrtc port", move || served.serve())?);
-        }
+        let webrtc = self.webrtc.map(|port| serve_webrtc(port, gateway, &mut router));
+        let (webrtc, port) = webrtc.transpose()?.unzip();
+        lasting.extend(port);
         let http = Rc::new(http::Server::new(router, http_settings(&gateway.config)));
         http.set_proxies(gateway.config.http.trusted_proxies.clone());
         for (socket, key) in self.udp {
@@ -168,7 +164,7 @@ impl Listeners {
             })?);
         }
         gateway.clients.events().set_elsewhere(handshake_refusals(&self.srt));
-        let (srt, tcp, webrtc) = (self.srt.into(), self.tcp, self.webrtc);
+        let (srt, tcp) = (self.srt.into(), self.tcp);
         let accepting = Vec::new();
         let mut serving = Serving { lasting, accepting, srt, tcp, webrtc, http, live, admin };
         serving.accept(gateway)?;
@@ -190,13 +186,18 @@ impl Serving {
         self.http.set_settings(http_settings(&gateway.config));
         self.http.set_proxies(gateway.config.http.trusted_proxies.clone());
         self.live.replace(live_settings(gateway));
+        if let Some(webrtc) = &self.webrtc {
+            webrtc.port().set_announced(gateway.config.webrtc.candidates.clone());
+            webrtc.set_settings(webrtc_settings(gateway));
+        }
         self.admin.set_config(gateway.in_force.iter().map(shown).collect());
         self.accept(gateway)
     }
 
     fn accept(&mut self, gateway: &Rc<Gateway>) -> io::Result<()> {
         self.accepting.extend(serve_srt(&self.srt, gateway)?);
-        self.accepting.extend(self.tcp.serve(gateway, &self.http, self.webrtc.as_ref())?);
+        let port = self.webrtc.as_deref().map(webrtc::WebRtc::port);
+        self.accepting.extend(self.tcp.serve(gateway, &self.http, port)?);
         Ok(())
     }
 
@@ -257,6 +258,19 @@ fn bind_srt(gateway: &Gateway) -> io::Result<Vec<SrtPort>> {
         }
     }
     Ok(ports)
+}
+
+/// Answers offers from now on, and serves the port.
+fn serve_webrtc(
+    port: Rc<webrtc::Port>,
+    gateway: &Gateway,
+    router: &mut http::Router,
+) -> io::Result<(Rc<webrtc::WebRtc>, JoinHandle<()>)> {
+    let Gateway { registry, clients, .. } = gateway;
+    let served = Rc::clone(&port);
+    let webrtc = webrtc::WebRtc::new(port, registry, clients, webrtc_settings(gateway))?;
+    webrtc.route(router);
+    Ok((webrtc, start("webrtc port", move || served.serve())?))
 }
 
 fn bind_webrtc(config: &config::WebRtc) -> io::Result<Option<Rc<webrtc::Port>>> {
@@ -470,6 +484,7 @@ fn webrtc_settings(gateway: &Gateway) -> webrtc::Settings {
             in_all: most(config.limits.webrtc_pending),
             per_ip: most(config.limits.webrtc_pending_per_ip),
         },
+        random_access: config.webrtc.random_access,
         reference_b: match config.webrtc.reference_b {
             config::ReferenceB::Refuse => webrtc::ReferenceB::Refuse,
             config::ReferenceB::Keyframes => webrtc::ReferenceB::Keyframes,

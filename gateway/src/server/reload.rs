@@ -32,8 +32,6 @@ const RESTART: &[&str] = &[
     "srt.passphrase",
     "udp",
     "webrtc.listen",
-    "webrtc.candidates",
-    "webrtc.reference_b",
     "hls.",
     "hooks.",
     "record.",

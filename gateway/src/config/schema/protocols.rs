@@ -115,6 +115,13 @@ pub(super) const WEBRTC: &[Key] = &[
               An empty list turns it off.",
     },
     Key {
+        path: "webrtc.random_access_ms",
+        kind: integer(500..=60_000, "ms"),
+        default: "2000",
+        doc: "How often publishers by WebRTC are asked for a random-access point, of which they send none by themselves: \
+              how long a player may wait for a picture to begin with, and about how long segments of HLS are.",
+    },
+    Key {
         path: "webrtc.reference_b",
         kind: Kind::Choice(&["refuse", "keyframes"]),
         default: r#""refuse""#,

@@ -43,7 +43,7 @@ use crowd::Crowd;
 use negotiate::Identity;
 use resource::Sessions;
 use stage::Stages;
-use std::{io, rc::Rc, time::Duration};
+use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
 /// How WebRTC's peers are served.
 #[derive(Clone, Debug)]
@@ -62,6 +62,8 @@ pub struct Settings {
     pub takes_over: bool,
     /// How many peers there may be that are not connected yet.
     pub pending: Most,
+    /// How often publishers are asked for a random-access point.
+    pub random_access: Duration,
     /// What becomes of streams whose pictures refer to B pictures.
     pub reference_b: ReferenceB,
 }
@@ -76,7 +78,7 @@ pub struct WebRtc {
     sessions: Sessions,
     pending: Rc<Crowd>,
     stages: Stages,
-    settings: Settings,
+    settings: RefCell<Rc<Settings>>,
 }
 
 impl WebRtc {
@@ -96,12 +98,28 @@ impl WebRtc {
         let (registry, clients) = (registry.clone(), clients.clone());
         let (sessions, pending) = Default::default();
         let stages = Stages::new(settings.reference_b);
+        let settings = RefCell::new(Rc::new(settings));
         Ok(Rc::new(Self { port, identity, registry, clients, sessions, pending, stages, settings }))
     }
 
     /// Adds the paths at which offers are answered.
     pub fn route(self: &Rc<Self>, router: &mut Router) {
         offers::route(router, self);
+    }
+
+    /// Serves those who come from now on by other settings.
+    pub fn set_settings(&self, settings: Settings) {
+        self.stages.set_policy(settings.reference_b);
+        self.settings.replace(Rc::new(settings));
+    }
+
+    /// The port that it is on.
+    pub const fn port(&self) -> &Rc<Port> {
+        &self.port
+    }
+
+    fn settings(&self) -> Rc<Settings> {
+        Rc::clone(&self.settings.borrow())
     }
 
     /// How many sessions there are.

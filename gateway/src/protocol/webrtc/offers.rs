@@ -2,13 +2,13 @@
 //! the same under SRS's paths.
 
 use super::{
-    WebRtc,
+    Settings, WebRtc,
     addresses::Local,
     crowd::Place,
     fragment::{self, Fragment},
     negotiate::{self, OfferError},
     peer::{Limits, Peer, PeerEnd},
-    publisher,
+    publisher::{self, Terms},
     reorder::Verdict,
     resource::{Control, Entered, Entry},
     routes::Mailbox,
@@ -203,7 +203,7 @@ fn let_in(
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, full.to_string()));
     }
     let client = webrtc.clients.enter("webrtc", peer);
-    let settings = &webrtc.settings;
+    let settings = webrtc.settings();
     match purpose {
         Purpose::View => {
             let ask = http_access::ask(exchange, Action::Play, key, "webrtc", &client)?;
@@ -253,7 +253,7 @@ fn begin(
 ) -> Result<Accepted, Refusal> {
     let coroutine =
         rt::Builder::new().name(format!("webrtc {}", client.peer())).stack_size(STACK_BYTES);
-    let pending = webrtc.pending.enter(client.peer().ip(), webrtc.settings.pending);
+    let pending = webrtc.pending.enter(client.peer().ip(), webrtc.settings().pending);
     let place = pending.map_err(|full| {
         client.note_refusal(None, full, None);
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, full.to_string())
@@ -298,7 +298,7 @@ impl Begun<'_> {
             Ok(publishing) => publishing,
             Err(error) => return self.refuse(error.into()),
         };
-        let settings = &self.webrtc.settings;
+        let settings = self.webrtc.settings();
         let publisher = match self.webrtc.registry.publish(grant, settings.takes_over) {
             Ok(publisher) => publisher,
             Err(error) => {
@@ -315,19 +315,21 @@ impl Begun<'_> {
         self.client.end_at(grant.until());
         let mailbox = Mailbox::new(&self.webrtc.port, &publishing.credentials);
         let entered = self.enter(Purpose::Publish, stream);
-        let (client, limits, silence) = (self.client, self.limits(), settings.publisher_silence);
+        publisher.set_ask(entered.asking());
+        let (client, limits) = (self.client, self.limits());
+        let Settings { publisher_silence: silence, random_access, .. } = *settings;
         let place = self.accept(publishing.answer, &entered);
         let control = &entered.control;
         let peer = Peer::new(publishing.rtc, &mailbox, control, candidates, client, limits, place);
-        publisher::publish(peer, &publishing.tracks, publisher, silence)
+        publisher::publish(peer, &publishing.tracks, publisher, Terms { silence, random_access })
     }
 
     fn candidates(&self) -> Vec<Local> {
         self.webrtc.port.candidates(self.client.peer().ip().to_canonical().is_loopback())
     }
 
-    const fn limits(&self) -> Limits {
-        let settings = &self.webrtc.settings;
+    fn limits(&self) -> Limits {
+        let settings = self.webrtc.settings();
         Limits { connect: settings.connect, silence: settings.silence }
     }
 

@@ -64,6 +64,8 @@ pub(super) struct Peer<'a> {
     pub(super) is_connected: bool,
     /// Among those who are not connected yet.
     place: Option<Place>,
+    /// Somebody asked for a random-access point of it.
+    pub(super) is_asked: bool,
     mailbox: &'a Mailbox,
     control: &'a Receiver<Control>,
     /// The addresses that it was told.
@@ -106,6 +108,7 @@ impl<'a> Peer<'a> {
             client,
             is_connected: false,
             place: Some(place),
+            is_asked: false,
             mailbox,
             control,
             candidates,
@@ -237,6 +240,7 @@ impl<'a> Peer<'a> {
                 // Who asked may be gone.
                 let _unheard = answer.send(Fresh { credentials, candidates });
             }
+            Control::RandomAccess => self.is_asked = true,
         }
     }
 

@@ -24,7 +24,7 @@ pub struct Port {
     /// Where connections of TCP are taken.
     tcp: RefCell<Vec<SocketAddr>>,
     /// What peers are told; empty for the addresses of the machine.
-    announced: Vec<IpAddr>,
+    announced: RefCell<Vec<IpAddr>>,
     routes: RefCell<Routes>,
     newcomers: Newcomers,
     can_cut: bool,
@@ -44,6 +44,7 @@ impl Port {
     pub fn new(socket: UdpSocket, announced: Vec<IpAddr>) -> io::Result<Rc<Self>> {
         let local = socket.local_addr()?;
         let can_cut = socket.has_segmentation()?;
+        let announced = RefCell::new(announced);
         let (tcp, routes, newcomers, strays) = Default::default();
         Ok(Rc::new(Self { socket, local, tcp, announced, routes, newcomers, can_cut, strays }))
     }
@@ -87,6 +88,11 @@ impl Port {
         }
     }
 
+    /// What peers are told from now on, as in [`Port::new`].
+    pub fn set_announced(&self, announced: Vec<IpAddr>) {
+        self.announced.replace(announced);
+    }
+
     /// Where connections of TCP are taken from now on.
     pub fn set_tcp(&self, addresses: Vec<SocketAddr>) {
         self.tcp.replace(addresses);
@@ -94,11 +100,11 @@ impl Port {
 
     /// The addresses that a peer is told to send to. A peer on this machine may also use the loopback.
     pub(super) fn candidates(&self, is_peer_here: bool) -> Vec<Local> {
-        let tcp = self.tcp.borrow();
+        let (tcp, announced) = (self.tcp.borrow(), self.announced.borrow());
         let tcp = tcp.iter().map(|&bound| (Transport::Tcp, bound));
         let sockets = [(Transport::Udp, self.local)].into_iter().chain(tcp);
         let locals = sockets.flat_map(|(transport, bound)| {
-            addresses::of_socket(transport, bound, &self.announced, is_peer_here)
+            addresses::of_socket(transport, bound, &announced, is_peer_here)
         });
         locals.collect()
     }

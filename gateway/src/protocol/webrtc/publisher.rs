@@ -21,8 +21,14 @@ use str0m::{
 use thalweg_runtime as rt;
 use tracing::debug;
 
-/// How long a viewer of any kind may have to wait for a picture to begin with.
-const KEYFRAMES: Duration = Duration::from_secs(2);
+/// What a publisher is held to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// Without media for so long it is over.
+    pub(super) silence: Duration,
+    /// So often it is asked for a random-access point: how long a viewer of any kind may have to wait for one.
+    pub(super) random_access: Duration,
+}
 
 /// A publisher is not asked more often than this, whatever is lost.
 const KEYFRAMES_MIN: Duration = Duration::from_millis(500);
@@ -40,10 +46,10 @@ struct Ingest<'a> {
     waits_for_key: bool,
     /// When media came last.
     media: Instant,
-    silence: Duration,
+    terms: Terms,
 }
 
-/// Takes what a publisher sends until either side ends it. A publisher that sends no media for `silence` has ended.
+/// Takes what a publisher sends until either side ends it.
 ///
 /// # Suspends
 ///
@@ -52,22 +58,14 @@ pub(super) fn publish(
     peer: Peer<'_>,
     incoming: &[Incoming],
     publisher: Publisher,
-    silence: Duration,
+    terms: Terms,
 ) -> PeerEnd {
     let now = rt::now();
     let tracks: Vec<_> = incoming.iter().map(|incoming| Track::new(incoming, now)).collect();
     let sound = tracks.iter().find(|track| track.kind() == MediaKind::Audio);
     let aac = sound.and_then(|track| MadeAac::start(&track.as_track()));
-    let mut ingest = Ingest {
-        peer,
-        publisher,
-        tracks,
-        aac,
-        asked: now,
-        waits_for_key: true,
-        media: now,
-        silence,
-    };
+    let mut ingest =
+        Ingest { peer, publisher, tracks, aac, asked: now, waits_for_key: true, media: now, terms };
     ingest.tell_tracks();
     let end = ingest.run();
     ingest.peer.say_goodbye();
@@ -88,19 +86,21 @@ impl Ingest<'_> {
                 return PeerEnd::TooFast(limit);
             }
             let now = rt::now();
-            if now >= self.media + self.silence {
-                return PeerEnd::Silent(self.silence);
+            let silence = self.terms.silence;
+            if now >= self.media + silence {
+                return PeerEnd::Silent(silence);
             }
-            if self.peer.is_connected && now >= self.next_request() {
+            let is_due = self.peer.is_asked || now >= self.next_request();
+            if self.peer.is_connected && is_due {
                 if let Err(end) = self.ask_for_key(now) {
                     return end;
                 }
                 continue;
             }
             let wake = if self.peer.is_connected {
-                self.next_request().min(self.media + self.silence)
+                self.next_request().min(self.media + silence)
             } else {
-                self.media + self.silence
+                self.media + silence
             };
             if let Err(end) = self.peer.wait(self.aac.as_ref().map(MadeAac::more), Some(wake)) {
                 return end;
@@ -109,7 +109,7 @@ impl Ingest<'_> {
     }
 
     fn next_request(&self) -> Instant {
-        self.asked + if self.waits_for_key { KEYFRAMES_MIN } else { KEYFRAMES }
+        self.asked + if self.waits_for_key { KEYFRAMES_MIN } else { self.terms.random_access }
     }
 
     fn drain(&mut self) -> Result<(), PeerEnd> {
@@ -188,6 +188,7 @@ impl Ingest<'_> {
 
     fn ask_for_key(&mut self, now: Instant) -> Result<(), PeerEnd> {
         self.asked = now;
+        self.peer.is_asked = false;
         let video = self.tracks.iter().find(|track| track.kind() == MediaKind::Video);
         let Some(mid) = video.map(Track::mid) else { return Ok(()) };
         if let Some(mut writer) = self.peer.rtc.writer(mid)

@@ -30,6 +30,8 @@ pub(super) enum Control {
     Candidates(Vec<Candidate>),
     /// The peer restarts ICE with these credentials; the answer is ours.
     Restart(IceCreds, OneshotSender<Fresh>),
+    /// Somebody needs a random-access point of it.
+    RandomAccess,
 }
 
 /// What a peer needs after a restart of ICE.
@@ -79,6 +81,12 @@ impl Entered {
     /// The path of the session's own resource.
     pub(super) fn location(&self) -> String {
         format!("{}/{}", self.entry.path, self.id)
+    }
+
+    /// What asks the peer for a random-access point. One that is asked more than it can be told has been asked already.
+    pub(super) fn asking(&self) -> impl Fn() + 'static {
+        let control = self.entry.control.clone();
+        move || drop(control.try_send(Control::RandomAccess))
     }
 
     /// The name of its first ICE session.

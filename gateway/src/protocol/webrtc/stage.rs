@@ -53,7 +53,7 @@ pub(super) struct Stage {
     pub(super) more: Cond,
     video: RefCell<Option<Rc<CodecConfig>>>,
     reorder: RefCell<Reorder>,
-    policy: ReferenceB,
+    policy: Rc<Cell<ReferenceB>>,
     has_ended: Cell<bool>,
     /// Whether what the source has at the moment is in the ring.
     is_filled: Cell<bool>,
@@ -70,7 +70,7 @@ pub(super) struct Share {
 #[derive(Debug)]
 pub(super) struct Stages {
     shares: RefCell<HashMap<StreamKey, Weak<Share>>>,
-    policy: ReferenceB,
+    policy: Rc<Cell<ReferenceB>>,
 }
 
 #[derive(Debug, Default)]
@@ -96,7 +96,12 @@ const RING_SPAN: Span = Span::from_ms(20_000);
 
 impl Stages {
     pub(super) fn new(policy: ReferenceB) -> Self {
-        Self { shares: RefCell::default(), policy }
+        Self { shares: RefCell::default(), policy: Rc::new(Cell::new(policy)) }
+    }
+
+    /// What becomes of streams whose pictures refer to B pictures, from now on.
+    pub(super) fn set_policy(&self, policy: ReferenceB) {
+        self.policy.set(policy);
     }
 
     /// The stage of this source, which the first who asks begins.
@@ -117,7 +122,7 @@ impl Stages {
         if let Some(share) = known.filter(|share| Rc::ptr_eq(&share.stage.source, source)) {
             return Ok(share);
         }
-        let stage = Rc::new(Stage::new(source, self.policy));
+        let stage = Rc::new(Stage::new(source, Rc::clone(&self.policy)));
         let theirs = Rc::clone(&stage);
         let coroutine = rt::Builder::new()
             .name(format!("webrtc stage {}", source.key()))
@@ -137,7 +142,7 @@ impl Drop for Share {
 }
 
 impl Stage {
-    fn new(source: &Rc<Source>, policy: ReferenceB) -> Self {
+    fn new(source: &Rc<Source>, policy: Rc<Cell<ReferenceB>>) -> Self {
         Self {
             source: Rc::clone(source),
             ring: RefCell::default(),
@@ -202,6 +207,19 @@ impl Stage {
     /// Where a viewer begins that comes now.
     pub(super) fn newest_mark(&self) -> Option<u64> {
         self.ring.borrow().mark
+    }
+
+    /// How much has come since that piece, in time.
+    pub(super) fn since(&self, number: u64) -> Span {
+        let ring = self.ring.borrow();
+        let pts = |number| ring.piece(number).map(|piece| piece.pts);
+        let newest = ring.end().checked_sub(1).and_then(pts);
+        newest.zip(pts(number)).map_or(Span::ZERO, |(newest, from)| newest - from)
+    }
+
+    /// Asks the publisher for a random-access point; `false` when it cannot be asked.
+    pub(super) fn ask_for_random_access(&self) -> bool {
+        self.source.ask_for_random_access()
     }
 
     /// The number that the next piece will have.
@@ -301,7 +319,7 @@ impl Stage {
         if let Some(text) = verdict.remark() {
             self.remark(PICTURES, text);
         }
-        match (verdict, self.policy) {
+        match (verdict, self.policy.get()) {
             (Verdict::ReferenceB, ReferenceB::Keyframes) => unit.random_access,
             _ => is_shown,
         }

@@ -7,7 +7,7 @@ use super::{
     playout::Playout,
     stage::{Piece, Share, Stage},
 };
-use crate::media::MediaKind;
+use crate::media::{MediaKind, Span};
 use std::time::{Duration, Instant};
 use str0m::{
     Event, Rtc,
@@ -63,6 +63,9 @@ struct Track {
 
 /// A viewer that asks for a random-access point more often than this is not answered: each costs a GOP.
 const RENEW: Duration = Duration::from_secs(1);
+
+/// With no more than this since the last random-access point, that is as good as a new one.
+const SOON: Span = Span::from_ms(500);
 
 /// Whoever got no pictures for so long gets them again, whether what waited on the way has arrived or not.
 const PAUSE_MAX: Duration = Duration::from_secs(3);
@@ -144,7 +147,8 @@ impl Viewer<'_> {
         Ok(())
     }
 
-    /// The viewer cannot go on decoding. No encoder can be asked for a picture to begin with, but there is one.
+    /// The viewer cannot go on decoding. There is a picture to begin with, with all that came since; where the publisher can
+    /// be asked for another, and that is much, another one is there sooner.
     fn renew(&mut self, request: KeyframeRequest) {
         let now = rt::now();
         let is_soon = self.renewed.is_some_and(|last| now.duration_since(last) < RENEW);
@@ -156,9 +160,16 @@ impl Viewer<'_> {
             // What was there before would come on top of what does not arrive in time as it is.
             return self.skip(now);
         }
-        if let Some(mark) = self.stage.newest_mark() {
-            self.renewed = Some(now);
-            self.jump(mark);
+        self.renewed = Some(now);
+        let mark = self.stage.newest_mark().filter(|&mark| self.stage.since(mark) <= SOON);
+        match mark {
+            Some(mark) => self.jump(mark),
+            None if self.stage.ask_for_random_access() => self.pause(now),
+            None => {
+                if let Some(mark) = self.stage.newest_mark() {
+                    self.jump(mark);
+                }
+            }
         }
     }
 
@@ -198,16 +209,25 @@ impl Viewer<'_> {
         match self.next {
             Some(next) if !self.stage.has_lost(next) => Some(next),
             Some(lost) => {
-                let mark = self.stage.newest_mark().filter(|&mark| mark > lost)?;
+                let mark = self.newest_mark().filter(|&mark| mark > lost)?;
                 self.count_skip();
                 self.jump(mark);
                 Some(mark)
             }
             None => {
-                self.next = self.stage.newest_mark();
+                self.next = self.newest_mark();
                 self.next
             }
         }
+    }
+
+    /// Where to begin; when there is nothing, that is asked for.
+    fn newest_mark(&self) -> Option<u64> {
+        let mark = self.stage.newest_mark();
+        if mark.is_none() {
+            self.stage.ask_for_random_access();
+        }
+        mark
     }
 
     fn send(&mut self, piece: &Piece, number: u64) -> Result<(), PeerEnd> {
@@ -223,11 +243,10 @@ impl Viewer<'_> {
         if playout.is_behind() && piece.kind == MediaKind::Audio {
             return Ok(());
         }
-        if piece.kind == MediaKind::Video
-            && is_paused(&mut self.pause, &mut self.link, piece, number)
-        {
+        if piece.kind == MediaKind::Video && self.is_paused(piece, number) {
             return Ok(());
         }
+        let Some(playout) = &mut self.playout else { return Ok(()) };
         let at = playout.place(piece.pts);
         let wall = playout.wall(at);
         let (track, ticks) = match piece.kind {
@@ -287,14 +306,42 @@ impl Viewer<'_> {
     /// What the link does not carry only delays what it could: pictures go on with the next that needs none before it.
     /// Sound goes on.
     fn skip(&mut self, now: Instant) {
+        self.pause(now);
+        self.count_skip();
+    }
+
+    fn pause(&mut self, now: Instant) {
         debug!(queue = ?self.link.queue(), "gets no pictures until the next to begin with");
         self.pause = Some(Pause { since: now, from: self.stage.end() });
         self.link.restart();
-        self.count_skip();
         // Nobody needs what was lost of pictures that cannot be shown any more.
         if let Some(track) = &self.video {
             track.prepare(&mut self.peer.rtc);
         }
+    }
+
+    /// Whether a picture is left out because the link does not carry it, or it cannot be decoded. The first that is not left
+    /// out ends the pause.
+    fn is_paused(&mut self, piece: &Piece, number: u64) -> bool {
+        let Some(Pause { since, from }) = self.pause else { return false };
+        let now = rt::now();
+        let is_drained = self.link.is_drained(now);
+        if !piece.may_begin || number < from {
+            if is_drained {
+                self.stage.ask_for_random_access();
+            }
+            return true;
+        }
+        if !is_drained {
+            if now < since + PAUSE_MAX {
+                return true;
+            }
+            // It is not this stream that fills it.
+            self.link.accept();
+        }
+        self.link.restart();
+        self.pause = None;
+        false
     }
 
     fn count_skip(&mut self) {
@@ -303,25 +350,6 @@ impl Viewer<'_> {
             episode.skips += 1;
         }
     }
-}
-
-/// Whether a picture is left out because of the link. The first that is not ends the pause.
-fn is_paused(pause: &mut Option<Pause>, link: &mut Link, piece: &Piece, number: u64) -> bool {
-    let Some(Pause { since, from }) = *pause else { return false };
-    let now = rt::now();
-    if !piece.may_begin || number < from {
-        return true;
-    }
-    if !link.is_drained(now) {
-        if now < since + PAUSE_MAX {
-            return true;
-        }
-        // It is not this stream that fills it.
-        link.accept();
-    }
-    link.restart();
-    *pause = None;
-    false
 }
 
 /// When the next piece goes out.
