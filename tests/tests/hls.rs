@@ -1,7 +1,14 @@
 //! HLS and Low-Latency HLS as players have them: what ffmpeg, hls.js and Chromium make of it, and whether playlists keep the rules
 //! while the stream goes.
 
-use std::{collections::BTreeMap, fs, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    thread,
+    time::Duration,
+};
 use thalweg_tests::{
     api::{Answer, request},
     browser::{Browser, Player, Players, View},
@@ -283,6 +290,48 @@ fn wrong_requests_are_told_so_and_harm_nobody() {
     publisher.kill();
 }
 
+/// The answer to a request for some bytes.
+fn ranged(gateway: &Gateway, path: &str, range: &str) -> Answer {
+    let mut stream = TcpStream::connect(gateway.http).expect("the gateway listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("it is no zero");
+    let head =
+        format!("GET /{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nrange: {range}\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("the gateway reads");
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("the gateway answers");
+    Answer::of(&bytes)
+}
+
+#[test]
+fn ranges_of_segments_are_parts_of_them_and_no_set_of_ranges_gets_more_than_the_whole() {
+    let gateway = gateway(&[]);
+    let publisher = publish_live(&gateway.rtmp(CAM), SIZE);
+    let path = media_path(&gateway);
+    let playlist = media(&gateway, &path);
+    let name = playlist.text.lines().find(|line| !line.starts_with('#')).expect("a segment");
+    let (path, whole) = (format!("{CAM}/{name}"), item(&gateway, name));
+    let len = whole.len();
+    let many = |count: usize| (0..count).map(|n| format!("{n}-{n}")).collect::<Vec<_>>().join(",");
+    for (range, status, bytes) in [
+        ("bytes=0-", 206, &whole[..]),
+        ("bytes=100-299", 206, &whole[100..300]),
+        ("bytes=-50", 206, &whole[len - 50..]),
+        ("bytes=5-2", 200, &whole[..]),
+        ("bytes=0-9,5-20,0-9", 200, &whole[..]),
+        (&*format!("bytes={}", many(1_000)), 200, &whole[..]),
+        ("bytes=99999999999999999999-", 416, &[]),
+    ] {
+        let answer = ranged(&gateway, &path, range);
+        let what = &range[..range.len().min(40)];
+        assert_eq!((answer.status, answer.body.len()), (status, bytes.len()), "{what}");
+        assert!(answer.body == bytes, "{what}");
+    }
+    // A head is bounded.
+    let absurd = ranged(&gateway, &path, &format!("bytes={}", many(50_000)));
+    assert_eq!(absurd.status, 431, "{}", absurd.head);
+    publisher.kill();
+}
+
 #[test]
 fn viewers_are_clients_and_media_playlists_are_the_same_for_all() {
     let gateway = gateway(&[]);
@@ -331,6 +380,8 @@ fn encrypted_segments_play_with_the_keys_that_the_playlist_names() {
     }
     assert!(count(&playlist.text, "#EXT-X-KEY:METHOD=AES-128") >= 3, "{}", playlist.text);
     assert_eq!(decode(&gateway.http(&format!("{CAM}.m3u8")), "4"), "");
+    let asked = plays(&gateway, Player::Hls, &[]);
+    assert!(asked.iter().filter(|url| url.ends_with(".m4s")).count() >= 10, "{asked:#?}");
     publisher.kill();
 }
 

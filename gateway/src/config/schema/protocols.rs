@@ -240,7 +240,7 @@ pub(super) const HLS: &[Key] = &[
         path: "hls.encrypt",
         kind: Kind::Boolean,
         default: "false",
-        doc: "Encrypts segments with AES-128. There are no parts then.",
+        doc: "Encrypts segments and parts with AES-128.",
     },
     Key {
         path: "hls.key_segments",

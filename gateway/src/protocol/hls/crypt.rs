@@ -1,4 +1,4 @@
-//! AES-128 of whole segments (draft-pantos-hls-rfc8216bis-17 §4.4.4.4, §5.2): CBC with padding, the segment's number as
+//! AES-128 of whole segments and parts (draft-pantos-hls-rfc8216bis-17 §4.4.4.4, §5.2): CBC with padding, the segment's number as
 //! initialisation vector, one key for several segments.
 
 use aws_lc_rs::{
@@ -33,7 +33,7 @@ impl Key {
         Bytes::copy_from_slice(&self.bytes)
     }
 
-    /// A segment as it is served.
+    /// A segment as it is served, or a part of it.
     pub(super) fn encrypt(&self, plain: &[u8], msn: u64) -> Bytes {
         let key = UnboundCipherKey::new(&AES_128, &self.bytes).expect("a key of 16 bytes");
         let key = PaddedBlockEncryptingKey::cbc_pkcs7(key).expect("AES has this mode");
@@ -43,6 +43,19 @@ impl Key {
         key.less_safe_encrypt(&mut data, EncryptionContext::Iv128(vector))
             .expect("a vector of 16 bytes, and room for the padding");
         Bytes::from(data)
+    }
+}
+
+#[cfg(test)]
+impl Key {
+    /// What was encrypted.
+    pub(super) fn decrypt(&self, coded: &[u8], msn: u64) -> Vec<u8> {
+        use aws_lc_rs::cipher::{DecryptionContext, PaddedBlockDecryptingKey};
+        let unbound = UnboundCipherKey::new(&AES_128, &self.bytes).unwrap();
+        let key = PaddedBlockDecryptingKey::cbc_pkcs7(unbound).unwrap();
+        let vector = FixedLength::from(u128::from(msn).to_be_bytes());
+        let mut data = coded.to_vec();
+        key.decrypt(&mut data, DecryptionContext::Iv128(vector)).unwrap().to_vec()
     }
 }
 
@@ -87,20 +100,15 @@ impl fmt::Debug for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_lc_rs::cipher::{DecryptionContext, PaddedBlockDecryptingKey};
 
     #[test]
     fn what_is_encrypted_is_padded_and_comes_back_with_the_number_as_vector() {
         let key = Key::random(3);
         for len in [0, 1, 15, 16, 17, 188 * 7] {
             let plain: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
-            let mut coded = key.encrypt(&plain, 7).to_vec();
+            let coded = key.encrypt(&plain, 7);
             assert_eq!(coded.len(), (len / 16 + 1) * 16);
-            let unbound = UnboundCipherKey::new(&AES_128, &key.bytes()).unwrap();
-            let decrypting = PaddedBlockDecryptingKey::cbc_pkcs7(unbound).unwrap();
-            let vector = FixedLength::from(7_u128.to_be_bytes());
-            let back = decrypting.decrypt(&mut coded, DecryptionContext::Iv128(vector)).unwrap();
-            assert_eq!(back, plain);
+            assert_eq!(key.decrypt(&coded, 7), plain);
         }
         assert!(!format!("{key:?}").contains(&format!("{:?}", key.bytes)));
     }

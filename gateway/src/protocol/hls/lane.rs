@@ -90,6 +90,8 @@ pub(super) struct Segment {
     pub(super) init: Option<Rc<Init>>,
     pub(super) key: Option<Rc<Key>>,
     pub(super) parts: Vec<Part>,
+    /// The parts before they were encrypted, while it grows.
+    plain: Vec<Bytes>,
     /// All of it, encrypted if need be; empty while it grows.
     pub(super) body: Bytes,
     /// Frames of the track that leads.
@@ -278,6 +280,7 @@ impl Lane {
             init: (self.container == Container::Fmp4).then(|| Rc::clone(&self.init)),
             key: self.keys.as_ref().map(|keys| keys.of(msn)),
             parts: Vec::new(),
+            plain: Vec::new(),
             body: Bytes::new(),
             frames: 0,
         });
@@ -289,6 +292,7 @@ impl Lane {
         let frames = self.cutter.frames();
         let duration = self.cutter.end_part();
         let Some(open) = &mut self.open else { return };
+        let body = open.encrypt_part(body);
         open.frames += frames;
         open.duration = open.duration + duration;
         open.parts.push(Part { duration, is_independent: self.is_independent, body });
@@ -347,7 +351,7 @@ impl Lane {
     }
 
     fn bytes(&self) -> usize {
-        self.segments.iter().map(|segment| segment.body.len()).sum()
+        self.segments.iter().map(Segment::kept).sum()
     }
 
     /// The pending frames as bytes of the container.
@@ -482,16 +486,29 @@ impl Segment {
         }
     }
 
-    /// All parts in one piece of memory, of which each then is a slice.
+    /// Bytes of memory that it takes once it is whole.
+    fn kept(&self) -> usize {
+        let parts = self.parts.iter().filter(|_| self.key.is_some());
+        self.body.len() + parts.map(|part| part.body.len()).sum::<usize>()
+    }
+
+    /// A part as it is served. Each is encrypted by itself as the segment is, with its key and vector: players expect it (hls.js,
+    /// Shaka, Media3).
+    fn encrypt_part(&mut self, plain: Bytes) -> Bytes {
+        let Some(key) = &self.key else { return plain };
+        let body = key.encrypt(&plain, self.msn);
+        self.plain.push(plain);
+        body
+    }
+
+    /// All parts in one piece of memory, of which each then is a slice. Encrypted, the whole is not the sum of the parts.
     fn close(&mut self) {
-        let bodies: Vec<Bytes> = self.parts.iter().map(|part| part.body.clone()).collect();
-        let whole = join(&bodies);
         if let Some(key) = &self.key {
-            self.body = key.encrypt(&whole, self.msn);
-            // Nobody was told of them.
-            self.parts.clear();
+            self.body = key.encrypt(&join(&std::mem::take(&mut self.plain)), self.msn);
             return;
         }
+        let bodies: Vec<Bytes> = self.parts.iter().map(|part| part.body.clone()).collect();
+        let whole = join(&bodies);
         let mut at = 0;
         for part in &mut self.parts {
             let end = at + part.body.len();

@@ -132,7 +132,7 @@ impl State {
         let rules = Rules {
             target: Span::from(settings.target),
             part: Span::from(settings.part.unwrap_or(settings.target / 4)),
-            has_parts: settings.part.is_some() && settings.key_segments.is_none(),
+            has_parts: settings.part.is_some(),
             listed: settings.segments_kept,
             bytes: settings.stream_bytes,
         };
