@@ -15,7 +15,7 @@ async function offer(url, { through, only } = {}) {
     if (response.status !== 201) return { status: response.status, text };
     session = { url: new URL(response.headers.get('location'), url), tag: response.headers.get('etag') };
     // A bad network in between: what is sent goes to its port.
-    let sdp = through ? text.replace(/(a=candidate:.* udp \d+ [\d.]+) \d+ /gi, `$1 ${through} `) : text;
+    let sdp = through ? text.replace(/(a=candidate:.* (?:udp|tcp) \d+ [\d.]+) \d+ /gi, `$1 ${through} `) : text;
     // A network that lets only this through: the gateway's other addresses are not tried.
     const other = (line) => line.startsWith('a=candidate:') && !line.includes(` ${only} `);
     if (only) sdp = sdp.split('\r\n').filter((line) => !other(line)).join('\r\n');

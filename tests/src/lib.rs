@@ -13,5 +13,6 @@ pub mod playlist;
 pub mod recordings;
 pub mod rtmp;
 pub mod srt;
+pub mod tcp_relay;
 pub mod tidy;
 pub mod ts;

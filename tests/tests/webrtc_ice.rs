@@ -13,8 +13,9 @@ use thalweg_tests::{
     browser::{Browser, Page, Players, View},
     gateway::{Gateway, until},
     ice::{Offered, is_answered, offer},
-    media::publish_live,
+    media::{publish_live, publish_live_with},
     network::Host,
+    tcp_relay::TcpRelay,
 };
 
 const CAM: &str = "live/cam";
@@ -279,4 +280,48 @@ fn answers_leave_from_the_address_that_the_peer_sent_to() {
             assert!((20..64).contains(&first[0]) && from == to, "{} from {from}", first[0]);
         }
     });
+}
+
+#[test]
+fn a_viewer_over_tcp_goes_on_after_a_restart_of_ice_and_a_broken_connection() {
+    let gateway = Gateway::start(&["play.wait_ms=20000", TCP]);
+    let _publisher = publish_live(&gateway.srt_publish(CAM), "320x240");
+    gateway.wait_for_frames(CAM, 30);
+    let relay = TcpRelay::start(gateway.webrtc_tcp(), None);
+    let (browser, players) = (Browser::start(), Players::start());
+    let page = open(&browser, &players);
+    watch(&page, &gateway, &format!("{{ only: 'tcp', through: {} }}", relay.addr().port()));
+    let seen = wait_for_pictures(&page, 30);
+    let restarted = page.evaluate("restart()");
+    assert_eq!(restarted["status"], 200, "{restarted}");
+    assert!(restarted["text"].to_string().contains("tcptype passive"), "{restarted}");
+    let seen = wait_for_pictures(&page, pictures(&seen) + 30);
+    assert!(relay.cut() > 0);
+    let seen = wait_for_pictures(&page, pictures(&seen) + 60);
+    assert_eq!((&seen["state"], &seen["protocol"]), (&"connected".into(), &"tcp".into()));
+}
+
+#[test]
+fn a_slow_connection_loses_what_it_cannot_take_and_holds_up_nobody() {
+    let gateway = Gateway::start(&["play.wait_ms=20000", TCP]);
+    let rate = "-b:v 2M -minrate 2M -maxrate 2M -bufsize 500k -x264-params nal-hrd=cbr";
+    let _publisher = publish_live_with(&gateway.srt_publish(CAM), "320x240", rate);
+    gateway.wait_for_frames(CAM, 30);
+    let relay = TcpRelay::start(gateway.webrtc_tcp(), Some(50_000));
+    let (browser, players) = (Browser::start(), Players::start());
+    let (slow, other) = (open(&browser, &players), open(&browser, &players));
+    watch(&slow, &gateway, &format!("{{ only: 'tcp', through: {} }}", relay.addr().port()));
+    watch(&other, &gateway, "{}");
+    let lost = || {
+        let clients = gateway.api("api/v1/clients?count=1000");
+        let clients = clients["clients"].as_array().cloned().unwrap_or_default();
+        let mut lost =
+            clients.iter().map(|client| client["transport"]["tcp_unsent_packets"].as_f64());
+        lost.any(|lost| lost > Some(100.0))
+    };
+    until("packets to be lost", lost);
+    let seen = wait_for_pictures(&other, 60);
+    assert_eq!(seen["video"]["packetsLost"], 0, "{seen:#}");
+    assert_eq!(slow.evaluate("leave()"), 200);
+    until("its connection to be closed", || connections(&gateway) == 0);
 }

@@ -198,6 +198,16 @@ impl TcpStream {
         SockRef::from(&self.fd.as_fd()).set_tcp_nodelay(nodelay)
     }
 
+    /// Has a write wait while the kernel holds so many bytes that it has not sent yet (`TCP_NOTSENT_LOWAT`); those on
+    /// their way do not count. What is written leaves soon then, however large the kernel's buffer is.
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` reports.
+    pub fn set_unsent_limit(&self, bytes: u32) -> io::Result<()> {
+        SockRef::from(&self.fd.as_fd()).set_tcp_notsent_lowat(bytes)
+    }
+
     /// Whether `TCP_NODELAY` is set.
     ///
     /// # Errors

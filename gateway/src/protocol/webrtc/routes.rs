@@ -245,7 +245,7 @@ impl Inbox {
     /// Puts packets on the connection that they are for, or on the latest, when that one was replaced.
     ///
     /// The result is whether much waits there.
-    fn send(&self, run: &Run) -> bool {
+    fn send(&self, run: &Run, now: Instant) -> bool {
         let wires = self.wires.borrow();
         let wire = wires.iter().find(|(source, _)| *source == run.to).or_else(|| wires.last());
         let packets = run.bytes.chunks(run.packet_len.max(1));
@@ -253,7 +253,7 @@ impl Inbox {
             self.unsent.set(self.unsent.get() + packets.len() as u64);
             return false;
         };
-        let lost = packets.filter(|packet| !wire.push(packet)).count();
+        let lost = packets.filter(|packet| !wire.push(packet, now)).count();
         self.unsent.set(self.unsent.get() + lost as u64);
         wire.is_half_full()
     }
@@ -297,7 +297,8 @@ impl Mailbox {
     /// While the socket's buffer is full. Connections of TCP get a turn, and no more.
     pub(super) fn send(&self, runs: &[Run]) -> io::Result<()> {
         let by_wire = runs.iter().filter(|run| run.transport == Transport::Tcp);
-        if by_wire.filter(|run| self.inbox.send(run)).count() > 0 {
+        let now = rt::now();
+        if by_wire.filter(|run| self.inbox.send(run, now)).count() > 0 {
             rt::yield_now()?;
         }
         self.port.send(runs)

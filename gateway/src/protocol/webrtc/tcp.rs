@@ -16,7 +16,6 @@ use crate::{
     hub::{Clients, Refusal},
     protocol::{Session, accept},
 };
-use nix::sys::socket::{setsockopt, sockopt::SndBuf};
 use std::{
     fmt,
     io::{self, BufReader, Read},
@@ -75,9 +74,9 @@ const FRAME_BYTES: usize = 2_048;
 /// What is read at once.
 const READ_BYTES: usize = 8 << 10;
 
-/// What the kernel holds besides the queue: enough for 10 Mbit/s over 100 ms. With as much as it would take by itself, a viewer
-/// behind a slow link would be seconds late.
-const KERNEL_BYTES: usize = 128 << 10;
+/// What the kernel holds of what it has not sent yet. With as much as it would take by itself, a viewer behind a slow link
+/// would be seconds late.
+const UNSENT_BYTES: u32 = 32 << 10;
 
 /// Takes connections for the peers of `port`, until the coroutine is cancelled.
 ///
@@ -163,7 +162,7 @@ fn read(mut frames: Frames<'_>, first: Vec<u8>, deliver: impl Fn(Vec<u8>) -> boo
 /// The address of this machine that it came to.
 fn prepare(socket: &TcpStream) -> io::Result<Option<IpAddr>> {
     socket.set_nodelay(true)?;
-    setsockopt(socket, SndBuf, &KERNEL_BYTES)?;
+    socket.set_unsent_limit(UNSENT_BYTES)?;
     Ok(socket.local_addr().ok().map(|local| local.ip().to_canonical()))
 }
 

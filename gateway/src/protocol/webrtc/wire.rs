@@ -6,6 +6,7 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    time::{Duration, Instant},
 };
 use thalweg_runtime::{WaitError, sync::Cond};
 
@@ -14,12 +15,17 @@ use thalweg_runtime::{WaitError, sync::Cond};
 pub(super) struct Wire {
     /// Whole frames.
     queue: RefCell<Vec<u8>>,
+    /// When the first of them came.
+    since: Cell<Option<Instant>>,
     more: Cond,
     is_closed: Cell<bool>,
 }
 
-/// So much may wait: a second of 2 Mbit/s, and a picture of a stream of ten times that.
-const QUEUE_BYTES: usize = 256 << 10;
+/// So much may wait: a large picture.
+const QUEUE_BYTES: usize = 512 << 10;
+
+/// So long may the first of what waits do so. What comes after that is lost rather than late.
+const LATE: Duration = Duration::from_secs(1);
 
 /// So much of the memory for it is kept.
 const KEPT_BYTES: usize = 16 << 10;
@@ -29,12 +35,16 @@ impl Wire {
         Rc::default()
     }
 
-    /// Adds a packet; `false` when there is no room.
-    pub(super) fn push(&self, packet: &[u8]) -> bool {
+    /// Adds a packet; `false` when there is no room, or the link takes too long.
+    pub(super) fn push(&self, packet: &[u8], now: Instant) -> bool {
         let Ok(len) = u16::try_from(packet.len()) else { return false };
         let mut queue = self.queue.borrow_mut();
-        if self.is_closed.get() || queue.len() + 2 + packet.len() > QUEUE_BYTES {
+        let is_late = self.since.get().is_some_and(|since| now >= since + LATE);
+        if self.is_closed.get() || is_late || queue.len() + 2 + packet.len() > QUEUE_BYTES {
             return false;
+        }
+        if queue.is_empty() {
+            self.since.set(Some(now));
         }
         // RFC 4571 §2.
         queue.extend(len.to_be_bytes());
@@ -68,6 +78,7 @@ impl Wire {
             }
             self.more.wait()?;
         }
+        self.since.set(None);
         std::mem::swap(bytes, &mut *self.queue.borrow_mut());
         Ok(true)
     }
@@ -93,17 +104,30 @@ mod tests {
     #[test]
     fn packets_leave_in_frames_and_what_there_is_no_room_for_is_lost() {
         rt::run(|| -> io::Result<()> {
-            let wire = Wire::new();
-            assert!(wire.push(b"abc") && wire.push(b"d"));
+            let (wire, now) = (Wire::new(), rt::now());
+            assert!(wire.push(b"abc", now) && wire.push(b"d", now));
             let mut bytes = b"old".to_vec();
             assert!(wire.take(&mut bytes)?);
             assert_eq!(bytes, b"\0\x03abc\0\x01d");
             let packet = vec![7; 1_200];
-            let taken = (0..1_000).filter(|_| wire.push(&packet)).count();
+            let taken = (0..1_000).filter(|_| wire.push(&packet, now)).count();
             assert_eq!(taken, QUEUE_BYTES / 1_202);
             assert!(wire.is_half_full());
             assert!(wire.take(&mut bytes)?);
-            assert!(!wire.is_half_full() && wire.push(&packet));
+            assert!(!wire.is_half_full() && wire.push(&packet, now));
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn nothing_is_added_behind_what_has_waited_too_long() {
+        rt::run(|| -> io::Result<()> {
+            let (wire, now) = (Wire::new(), rt::now());
+            assert!(wire.push(b"first", now) && wire.push(b"second", now + LATE / 2));
+            assert!(!wire.push(b"third", now + LATE));
+            assert!(wire.take(&mut Vec::new())?);
+            assert!(wire.push(b"fourth", now + LATE));
             Ok(())
         })
         .unwrap();
@@ -113,9 +137,9 @@ mod tests {
     fn what_waits_when_it_is_closed_still_leaves_and_nothing_more() {
         rt::run(|| -> io::Result<()> {
             let wire = Wire::new();
-            wire.push(b"goodbye");
+            wire.push(b"goodbye", rt::now());
             wire.close();
-            assert!(!wire.push(b"more"));
+            assert!(!wire.push(b"more", rt::now()));
             let mut bytes = Vec::new();
             assert!(wire.take(&mut bytes)?);
             assert_eq!(bytes.len(), 9);
