@@ -1,7 +1,7 @@
 //! What is told of a peer: its round trip, what is lost both ways, rates, requests, and the way that its media takes.
 //!
-//! The stack counts, and says so several times a second; what it says is kept until it says something else. Names are those of the
-//! API, units last.
+//! The stack counts, and says so several times a second; every second that is noted, for whoever asks. Names are those of
+//! the API, units last.
 
 use crate::hub::{Client, Figures, Path};
 use std::{
@@ -22,6 +22,8 @@ pub(super) struct Told {
     before: Cell<(Instant, u64, u64)>,
     /// What feedback of every packet has told, which is better than what reports of a stream tell.
     by_packet: Cell<ByPacket>,
+    /// Whether what is told now is noted.
+    is_due: Cell<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,6 +32,9 @@ struct ByPacket {
     sent_loss: bool,
     received_loss: bool,
 }
+
+/// How often figures are noted; to ask for them more often tells nothing.
+const EVERY: Duration = Duration::from_secs(1);
 
 /// Names of what is counted of pictures.
 const VIDEO: [&str; 3] = ["video_packets", "video_nacks", "video_plis"];
@@ -43,7 +48,8 @@ impl Told {
         let figures = Rc::new(RefCell::new(Figures::new()));
         let shown = Rc::clone(&figures);
         client.set_detail(move || shown.borrow().clone());
-        Self { figures, before: Cell::new((now, 0, 0)), by_packet: Cell::default() }
+        let (by_packet, is_due) = Default::default();
+        Self { figures, before: Cell::new((now, 0, 0)), by_packet, is_due }
     }
 
     /// Sets figures; those without a value are left out.
@@ -62,36 +68,30 @@ impl Told {
 
     /// What holds for the peer as a whole.
     pub(super) fn note_peer(&self, stats: &PeerStats, client: &Client) {
-        client.set_path(stats.selected_candidate_pair.as_ref().map(path));
         self.by_packet.set(ByPacket {
             rtt: stats.rtt.is_some(),
             sent_loss: stats.egress_loss_fraction.is_some(),
             received_loss: stats.ingress_loss_fraction.is_some(),
         });
-        self.note([
-            ("rtt_s", stats.rtt.map(|rtt| rtt.as_secs_f64())),
-            ("sent_loss_ratio", stats.egress_loss_fraction.map(f64::from)),
-            ("received_loss_ratio", stats.ingress_loss_fraction.map(f64::from)),
-        ]);
-        self.note_rates(stats.timestamp, client);
-    }
-
-    /// Over a second at least.
-    fn note_rates(&self, at: Instant, client: &Client) {
-        const OVER: Duration = Duration::from_secs(1);
         let (since, sent, received) = self.before.get();
-        let passed = at.saturating_duration_since(since);
-        if passed < OVER {
+        let passed = stats.timestamp.saturating_duration_since(since);
+        self.is_due.set(passed >= EVERY);
+        if passed < EVERY {
             return;
         }
-        self.before.set((at, client.sent.get(), client.received.get()));
+        client.set_path(stats.selected_candidate_pair.as_ref().map(path));
+        self.before.set((stats.timestamp, client.sent.get(), client.received.get()));
         #[expect(clippy::cast_precision_loss, reason = "a rate; 2^53 bytes are far")]
         let rate = |now: u64, before: u64| {
             Some(now.saturating_sub(before) as f64 * 8.0 / passed.as_secs_f64())
         };
-        let sent = rate(client.sent.get(), sent);
-        let received = rate(client.received.get(), received);
-        self.note([("send_bits_per_s", sent), ("recv_bits_per_s", received)]);
+        self.note([
+            ("rtt_s", stats.rtt.map(|rtt| rtt.as_secs_f64())),
+            ("send_bits_per_s", rate(client.sent.get(), sent)),
+            ("recv_bits_per_s", rate(client.received.get(), received)),
+        ]);
+        self.note_loss("sent_loss_ratio", stats.egress_loss_fraction);
+        self.note_loss("received_loss_ratio", stats.ingress_loss_fraction);
     }
 
     /// Whether it tells of every packet what became of it.
@@ -101,27 +101,21 @@ impl Told {
 
     /// What holds for a stream that is sent. Comes after what holds for the peer.
     pub(super) fn note_egress(&self, stats: &MediaEgressStats, is_video: bool) {
-        let values = [stats.packets, stats.nacks, stats.plis + stats.firs];
-        self.note_counts(is_video, values);
-        let by_packet = self.by_packet.get();
-        if let Some(rtt) = stats.rtt.filter(|_| !by_packet.rtt) {
-            self.note([("rtt_s", Some(rtt.as_secs_f64()))]);
+        // Reports are told of once.
+        if is_video && !self.by_packet.get().sent_loss {
+            self.note_loss("sent_loss_ratio", stats.loss);
         }
-        if let Some(loss) = stats.loss.filter(|_| is_video && !by_packet.sent_loss) {
-            self.note([("sent_loss_ratio", Some(f64::from(loss)))]);
-        }
+        let counts = [stats.packets, stats.nacks, stats.plis + stats.firs];
+        self.note_stream(is_video, counts, stats.rtt);
     }
 
     /// What holds for a stream that is received. Comes after what holds for the peer.
     pub(super) fn note_ingress(&self, stats: &MediaIngressStats, is_video: bool) {
-        self.note_counts(is_video, [stats.packets, stats.nacks, stats.plis + stats.firs]);
-        let by_packet = self.by_packet.get();
-        if let Some(rtt) = stats.rtt.filter(|_| !by_packet.rtt) {
-            self.note([("rtt_s", Some(rtt.as_secs_f64()))]);
+        if is_video && !self.by_packet.get().received_loss {
+            self.note_loss("received_loss_ratio", stats.loss);
         }
-        if let Some(loss) = stats.loss.filter(|_| is_video && !by_packet.received_loss) {
-            self.note([("received_loss_ratio", Some(f64::from(loss)))]);
-        }
+        let counts = [stats.packets, stats.nacks, stats.plis + stats.firs];
+        self.note_stream(is_video, counts, stats.rtt);
     }
 
     /// How many packets its connections of TCP took not.
@@ -131,11 +125,24 @@ impl Told {
         self.note([("tcp_unsent_packets", packets)]);
     }
 
-    fn note_counts(&self, is_video: bool, values: [u64; 3]) {
+    fn note_stream(&self, is_video: bool, counts: [u64; 3], rtt: Option<Duration>) {
+        if !self.is_due.get() {
+            return;
+        }
         let names = if is_video { VIDEO } else { AUDIO };
         #[expect(clippy::cast_precision_loss, reason = "figures for people; 2^53 packets are far")]
-        let values = values.map(|value| Some(value as f64));
-        self.note(names.into_iter().zip(values));
+        let counts = counts.map(|count| Some(count as f64));
+        self.note(names.into_iter().zip(counts));
+        if let Some(rtt) = rtt.filter(|_| !self.is_by_packet()) {
+            self.note([("rtt_s", Some(rtt.as_secs_f64()))]);
+        }
+    }
+
+    /// What was told stays until there is something else to tell.
+    fn note_loss(&self, name: &'static str, loss: Option<f32>) {
+        if loss.is_some() {
+            self.note([(name, loss.map(f64::from))]);
+        }
     }
 }
 

@@ -264,7 +264,8 @@ impl Viewer<'_> {
     fn note_egress(&mut self, stats: &MediaEgressStats) {
         let is_video = self.video.as_ref().is_some_and(|track| track.out.mid == stats.mid);
         self.peer.told.note_egress(stats, is_video);
-        if is_video && !self.peer.told.is_by_packet() {
+        // Where feedback is not on every packet, there is some when a report came.
+        if is_video && stats.loss.is_some() && !self.peer.told.is_by_packet() {
             self.judge(stats.timestamp, stats.rtt, stats.loss);
         }
     }
