@@ -294,3 +294,73 @@ impl fmt::Debug for Inner {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use thalweg_runtime::{ClockKind, Runtime};
+
+    fn disk(told: &Rc<RefCell<Vec<String>>>) -> Disk {
+        let told = Rc::clone(told);
+        let tell = move |_: &Disk, change: Change<'_>| {
+            told.borrow_mut().push(match change {
+                Change::Failed(why) => why.to_owned(),
+                Change::Works => "works".to_owned(),
+            });
+        };
+        Disk::new("record.dir", std::env::temp_dir(), Rc::new(tell))
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a disk that hangs, on a thread of the pool")]
+    fn a_disk_that_hangs_leaves_threads_to_others() {
+        rt::run(|| {
+            let disk = disk(&Rc::default());
+            let releases: Vec<_> = (0..40)
+                .map(|_| {
+                    let (release, released) = mpsc::channel::<()>();
+                    let disk = disk.clone();
+                    rt::spawn(move || {
+                        disk.run(&Cell::new(None), move |_| {
+                            let _dropped = released.recv();
+                            Ok(())
+                        })
+                    });
+                    release
+                })
+                .collect();
+            rt::yield_now().unwrap();
+            let other = || blocking::run(|| 7);
+            assert_eq!(rt::timeout(Duration::from_secs(10), other).unwrap(), 7);
+            drop(releases);
+        });
+    }
+
+    #[test]
+    fn a_silence_is_told_once_and_its_end_too() {
+        let run = || {
+            let told = Rc::default();
+            let disk = disk(&told);
+            let hangs = disk.hang().unwrap();
+            let work = |disk: &Disk| {
+                let disk = disk.clone();
+                rt::spawn(move || disk.run(&Cell::new(None), |_| Ok(())))
+            };
+            let jobs = [work(&disk), work(&disk)];
+            rt::sleep(Duration::from_secs(20)).unwrap();
+            assert!(disk.health().stalled.is_some_and(|since| since >= Duration::from_secs(19)));
+            assert_eq!(told.borrow().len(), 1, "{told:?}");
+            drop(hangs);
+            jobs.into_iter().for_each(|job| job.join().unwrap().unwrap());
+            assert_eq!((disk.health().stalled, told.borrow().len()), (None, 2));
+            disk.note_failure(&io::Error::other("full"));
+            disk.note_failure(&io::Error::other("full"));
+            disk.note_success();
+            let expected = ["the disk has not answered for 5s", "works", "full", "works"];
+            assert_eq!(told.borrow().as_slice(), expected);
+            assert_eq!(disk.health().failures, 2);
+        };
+        Runtime::builder().clock(ClockKind::Virtual).build().unwrap().block_on(run).unwrap();
+    }
+}

@@ -310,3 +310,32 @@ impl Drop for Busy {
         folder.0.busy.borrow_mut().remove(stream);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use thalweg_runtime::{ClockKind, Runtime};
+
+    #[test]
+    fn a_stream_has_one_write_on_its_way_however_long_the_disk_hangs() {
+        let run = || {
+            let disk = Disk::new("hls.directory", std::env::temp_dir(), Rc::new(|_, _| {}));
+            let folder = Folder::new(disk.clone());
+            let hangs = disk.hang().unwrap();
+            let write = |name: &str| {
+                let begun = rt::now();
+                let written = folder.run(&name.parse().unwrap(), |_| Ok(()));
+                (written.map_err(|error| error.kind()), (rt::now() - begun).as_secs())
+            };
+            assert_eq!(write("live/a"), (Err(io::ErrorKind::TimedOut), 10));
+            for _ in 0..100 {
+                assert_eq!(write("live/a"), (Err(io::ErrorKind::ResourceBusy), 0));
+            }
+            assert_eq!(write("live/b"), (Err(io::ErrorKind::TimedOut), 10));
+            drop(hangs);
+            rt::sleep(Duration::from_millis(1)).unwrap();
+            assert_eq!(write("live/a"), (Ok(()), 0));
+        };
+        Runtime::builder().clock(ClockKind::Virtual).build().unwrap().block_on(run).unwrap();
+    }
+}
