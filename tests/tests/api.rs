@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 use thalweg_srt_io::RejectReason;
 use thalweg_tests::{
     api::request,
-    gateway::{Gateway, folder, run, until},
+    gateway::{Gateway, folder, run, test_file, until},
     media::publish_live,
     play::Download,
     rtmp::Conversation,
@@ -136,7 +136,8 @@ fn streams_and_connections_tell_what_happens_to_them() {
 
 #[test]
 fn the_dashboard_asks_for_metrics_that_there_are() {
-    let gateway = Gateway::start(&["overload.lag_ms=60000"]);
+    let folder = format!("record.dir={}", test_file("recordings").display());
+    let gateway = Gateway::start(&["overload.lag_ms=60000", &folder]);
     let _publisher = publish_live(&gateway.srt_publish(CAM), "160x120");
     gateway.wait_for_frames(CAM, 1);
     let _player = srt::play(&gateway, CAM);
