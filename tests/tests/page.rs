@@ -1,8 +1,9 @@
 //! The page at `/` in Chromium: what it shows, plays, copies and ends, and what it looks like.
 
+use std::time::Duration;
 use thalweg_tests::{
     browser::{Browser, Page, View},
-    gateway::{Gateway, until},
+    gateway::{Gateway, run, test_file, until},
     media::{publish_live, publish_live_with},
     srt,
 };
@@ -234,4 +235,65 @@ fn without_scripts_the_page_tells_the_addresses() {
     assert!(told.contains(&gateway.srt_publish(CAM)), "{told}");
     assert!(told.contains(&gateway.http("live/cam.mp4")), "{told}");
     let _kept = page.whole_screenshot("page-without-script");
+}
+
+#[test]
+fn recordings_are_seen_downloaded_and_deleted_by_who_has_the_credential() {
+    let dir = test_file("recordings");
+    let folder = format!("record.dir={}", dir.display());
+    let token = "api.token=\"battery staple\"";
+    let settings = [&*folder, token, "record.streams=[\"live/*\"]", "publish.grace_s=0"];
+    let gateway = Gateway::start(&settings);
+    let publisher = publish_live(&gateway.srt_publish(CAM), "640x360");
+    let browser = Browser::start();
+    // Not the name of a local program.
+    let named = format!("http://gateway.test:{}/", gateway.http.port());
+    let open = |view| {
+        let page = browser.open(&named, view);
+        page.until("!document.querySelector('#sign-in').hidden");
+        page.fill("[name=secret]", "battery staple");
+        page.press("Enter");
+        page.until(
+            "document.querySelector('.stream .record:not([hidden])')?.textContent === 'Rec'",
+        );
+        page.until("document.querySelector('#recordings').hidden === false");
+        page.click("#recordings summary");
+        page.until("/recording/.test(document.querySelector('#recordings tbody').innerText)");
+        page
+    };
+    let (phone, desk) = (open(View::PHONE.dark()), open(View::DESK));
+    let row = "document.querySelector('#recordings tbody tr')";
+    assert_eq!(phone.evaluate(&format!("{row}.querySelector('.kick').hidden")), true);
+    let _kept = (phone.screenshot("page-recording-phone"), desk.screenshot("page-recording-desk"));
+    publisher.kill();
+    for (name, page) in [("phone", &phone), ("desk", &desk)] {
+        page.until(&format!("/finished/.test({row}.innerText)"));
+        let text = page.evaluate(&format!("{row}.innerText"));
+        let text = text.as_str().expect("it is text");
+        assert!(text.contains("live/cam") && text.contains(".mp4"), "{text}");
+        assert_fits(page);
+        let _kept = page.whole_screenshot(&format!("page-recordings-{name}"));
+    }
+    // A link brings no credential along; what it names is the whole file.
+    let link = desk.evaluate(&format!("{row}.querySelector('a').href"));
+    let link = link.as_str().expect("it is text").replace("gateway.test", "127.0.0.1");
+    let foreign = |link: &str| {
+        let arguments = ["-s", "-H", "Host: gateway.test", "-o", "/dev/null", "-w"];
+        let arguments = [&arguments[..], &["%{http_code} %{size_download}", link]].concat();
+        run("curl", &arguments, Duration::from_secs(20)).0
+    };
+    let size = desk.evaluate(
+        "fetch('api/v1/recordings', { headers: { Authorization: 'Bearer battery staple' } }) \
+         .then(answer => answer.json()).then(answer => answer.bytes)",
+    );
+    assert_eq!(foreign(&link), format!("200 {size}"));
+    let bare = link.split('?').next().unwrap_or_default();
+    assert!(foreign(bare).starts_with("401 "), "{bare}");
+    assert!(foreign(&format!("{bare}?ticket=9999999999-00")).starts_with("401 "));
+    phone.click("#recordings .kick");
+    phone.click("#recordings .kick.sure");
+    for page in [&phone, &desk] {
+        page.until("document.querySelectorAll('#recordings tbody tr').length === 0");
+        page.until("/file deleted/.test(document.querySelector('.events').innerText)");
+    }
 }

@@ -17,6 +17,7 @@ mod page;
 mod process;
 mod rates;
 mod recordings;
+mod tickets;
 
 use std::cell::{OnceCell, RefCell};
 use std::fmt;
@@ -34,6 +35,7 @@ use crate::record::Recorder;
 use access::{Access, Needs};
 use machine::Looks;
 use rates::Rates;
+use tickets::Tickets;
 
 pub use access::{Credential, Settings as AccessSettings};
 pub use api::Entry;
@@ -68,6 +70,7 @@ pub struct Admin {
     certificates: OnceCell<Box<Certificates>>,
     recorder: OnceCell<Recorder>,
     disks: OnceCell<Vec<Disk>>,
+    tickets: Tickets,
     started: Instant,
     rates: Rates,
     looks: Looks,
@@ -120,6 +123,7 @@ impl Admin {
             certificates: OnceCell::new(),
             recorder: OnceCell::new(),
             disks: OnceCell::new(),
+            tickets: Tickets::new(),
             started: rt::now(),
             rates: Rates::default(),
             looks: Looks::default(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use thalweg_runtime as rt;
 
 use super::Admin;
 use super::access::Needs;
@@ -47,7 +48,7 @@ struct RecordingInfo {
     began_ms: i64,
     duration_s: f64,
     bytes: u64,
-    /// Where it can be downloaded.
+    /// Where it can be downloaded, for an hour also without a credential.
     url: String,
 }
 
@@ -105,6 +106,11 @@ const NOT_RECORDED: Failure =
 const RUNNING: Failure = Failure::known(StatusCode::CONFLICT, 409, "the stream is being recorded");
 const BUSY: Failure =
     Failure::known(StatusCode::SERVICE_UNAVAILABLE, 503, "there is no room for another recording");
+const HANGS: Failure = Failure::known(
+    StatusCode::SERVICE_UNAVAILABLE,
+    503,
+    "the disk does not answer; try again later",
+);
 const BAD_FILTER: Failure = Failure::known(
     StatusCode::BAD_REQUEST,
     400,
@@ -115,6 +121,9 @@ const BAD_WISH: Failure = Failure::known(
     400,
     "the body is JSON: {\"stream\": \"live/cam\"}, with vhost, format (mp4, ts, flv), plan (session, segment) and segment_s (1 to 86400) if you like",
 );
+
+/// How long the disk may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The most of a body that is read.
 const BODY_MAX: u64 = 4096;
@@ -144,10 +153,38 @@ impl Admin {
         }
         on(router, Method::GET, "/api/v1/recordings/{id}", detail);
         on(router, Method::DELETE, "/api/v1/recordings/{id}", delete);
-        on(router, Method::GET, "/api/v1/recordings/{id}/file", download);
         on(router, Method::GET, "/api/v1/recorders/{id}", one);
         on(router, Method::DELETE, "/api/v1/recorders/{id}", stop);
+        let path = "/api/v1/recordings/{id}/file";
+        self.on(router, Method::GET, path, Needs::Nothing, move |admin, exchange| {
+            let needs = if admin.has_ticket(exchange) { Needs::Nothing } else { Needs::Read };
+            admin.serve(exchange, needs, &|admin, exchange| match &recorder {
+                Some(recorder) => download(admin, recorder, exchange),
+                None => admin.fail(exchange, &OFF),
+            })
+        });
     }
+
+    /// Whether the address has a ticket for the file.
+    fn has_ticket(&self, exchange: &Exchange<'_, '_>) -> bool {
+        let ticket = exchange.request().target().parameter("ticket");
+        let id = exchange.parameter("id").unwrap_or_default();
+        ticket.is_some_and(|ticket| self.tickets.admits(id, &ticket, now_s()))
+    }
+
+    /// Where a file can be downloaded, by a link that needs no credential for an hour.
+    fn download_url(&self, id: &str) -> String {
+        let path = format!("/api/v1/recordings/{id}/file");
+        let ticket = self.access.has_credential().then(|| self.tickets.issue(id, now_s()));
+        match ticket.flatten() {
+            Some(ticket) => format!("{path}?ticket={ticket}"),
+            None => path,
+        }
+    }
+}
+
+fn now_s() -> u64 {
+    u64::try_from(Timestamp::now().as_second()).unwrap_or(0)
 }
 
 fn list(admin: &Admin, recorder: &Recorder, exchange: &mut Exchange<'_, '_>) -> io::Result<()> {
@@ -158,19 +195,22 @@ fn list(admin: &Admin, recorder: &Recorder, exchange: &mut Exchange<'_, '_>) -> 
     let Some(filter) = filter_of(exchange) else { return admin.fail(exchange, &BAD_FILTER) };
     let library = recorder.library();
     let (total, found) = library.list(&filter, paging.start(), paging.count());
-    let recordings = found.iter().map(|entry| RecordingInfo::of(entry)).collect();
+    let recordings = found.iter().map(|entry| RecordingInfo::of(entry, admin)).collect();
     admin.answer(exchange, Recordings { total, bytes: library.bytes(), recordings })
 }
 
 fn detail(admin: &Admin, recorder: &Recorder, exchange: &mut Exchange<'_, '_>) -> io::Result<()> {
     match recorder.library().find(exchange.parameter("id").unwrap_or_default()) {
-        Some(entry) => admin.answer(exchange, json!({ "recording": RecordingInfo::of(&entry) })),
+        Some(entry) => {
+            admin.answer(exchange, json!({ "recording": RecordingInfo::of(&entry, admin) }))
+        }
         None => admin.fail(exchange, &NO_RECORDING),
     }
 }
 
 fn delete(admin: &Admin, recorder: &Recorder, exchange: &mut Exchange<'_, '_>) -> io::Result<()> {
-    match recorder.library().delete(exchange.parameter("id").unwrap_or_default()) {
+    let id = exchange.parameter("id").unwrap_or_default();
+    match rt::timeout(PATIENCE, || recorder.library().delete(id)) {
         Ok(entry) => {
             tracing::info!(file = entry.file, "recording deleted");
             let detail = format_args!("{}: by an operator", entry.file);
@@ -187,7 +227,7 @@ fn download(admin: &Admin, recorder: &Recorder, exchange: &mut Exchange<'_, '_>)
     let Some(entry) = library.find(exchange.parameter("id").unwrap_or_default()) else {
         return admin.fail(exchange, &NO_RECORDING);
     };
-    let file = match library.read(&entry) {
+    let file = match rt::timeout(PATIENCE, || library.read(&entry)) {
         Ok(file) => file,
         Err(error) => return refuse(admin, exchange, error),
     };
@@ -203,7 +243,8 @@ fn download(admin: &Admin, recorder: &Recorder, exchange: &mut Exchange<'_, '_>)
     let mut body = exchange.respond_counted(head, file.len)?;
     while !body.wanted().is_empty() {
         let wanted = body.wanted();
-        let bytes = file.read_at(wanted.start, wanted.end - wanted.start)?;
+        let read = || file.read_at(wanted.start, wanted.end - wanted.start);
+        let bytes = rt::timeout(PATIENCE, read)?;
         if bytes.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
@@ -268,6 +309,9 @@ fn refuse(admin: &Admin, exchange: &mut Exchange<'_, '_>, error: LibraryError) -
     match error {
         LibraryError::NotFound => admin.fail(exchange, &NO_RECORDING),
         LibraryError::InUse => admin.fail(exchange, &IN_USE),
+        LibraryError::Disk(error) if rt::timed_out(&error).is_some() => {
+            admin.fail(exchange, &HANGS)
+        }
         error => {
             tracing::warn!(%error, "a recording cannot be used");
             let text = "the disk says no; the log says why";
@@ -321,7 +365,7 @@ impl Wanted {
 }
 
 impl RecordingInfo {
-    fn of(entry: &Entry) -> Self {
+    fn of(entry: &Entry, admin: &Admin) -> Self {
         let state = entry.state();
         let began = Timestamp::from_millisecond(entry.began_ms).unwrap_or_default();
         let key = &entry.stream;
@@ -342,7 +386,7 @@ impl RecordingInfo {
             began_ms: entry.began_ms,
             duration_s: entry.duration().as_secs_f64(),
             bytes: entry.bytes(),
-            url: format!("/api/v1/recordings/{}/file", entry.id),
+            url: admin.download_url(&entry.id.to_string()),
         }
     }
 }

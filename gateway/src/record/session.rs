@@ -175,7 +175,10 @@ impl Session {
         self.run_until_over(registry);
         let (files, bytes) = (self.files.get(), self.bytes.get());
         if files > 0 {
-            self.note(EventKind::Recorded, format_args!("{bytes} bytes in {files} files"));
+            let noun = if files == 1 { "file" } else { "files" };
+            let detail =
+                format_args!("{}.{} MB in {files} {noun}", bytes / 1_000_000, bytes / 100_000 % 10);
+            self.note(EventKind::Recorded, detail);
         }
     }
 

@@ -17,6 +17,7 @@ use crate::http::Exchange;
 use crate::hub::{ClientId, FeedState, Role, Source, SourceState};
 use crate::key::StreamKey;
 use crate::media::TrackId;
+use crate::record::Status;
 
 /// A part of a list, under the name of what it lists.
 #[derive(Serialize)]
@@ -56,6 +57,8 @@ struct StreamInfo {
     ring: RingInfo,
     feeds: Vec<FeedInfo>,
     remarks: Vec<RemarkInfo>,
+    /// Null when it is not recorded.
+    record: Option<RecordInfo>,
     /// What taking it apart has counted, by name.
     demux: Map<String, Value>,
 }
@@ -64,6 +67,16 @@ struct StreamInfo {
 struct PublishInfo {
     active: bool,
     cid: String,
+}
+
+/// A recording at a glance; `recorders` has all of it.
+#[derive(Serialize)]
+struct RecordInfo {
+    /// `waiting`, `recording`, `failing` or `stalled`.
+    state: &'static str,
+    /// Present file, below the folder of recordings.
+    file: Option<String>,
+    error: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -187,8 +200,16 @@ impl Admin {
             remarks: (source.remarks().into_iter())
                 .map(|(about, text)| RemarkInfo { about, text })
                 .collect(),
+            record: self.recorder.get().and_then(|all| all.status(key)).map(RecordInfo::of),
             demux: figures(source.detail()),
         }
+    }
+}
+
+impl RecordInfo {
+    fn of(status: Status) -> Self {
+        let file = status.current.map(|(_, file, _)| file);
+        Self { state: status.phase.name(), file, error: status.error }
     }
 }
 

@@ -71,14 +71,17 @@ export function notice(text) {
     show(element, text !== '');
 }
 
-export async function kick(id) {
+// Changes something, and says for a while if that failed.
+export async function change(path, method, otherwise) {
     try {
-        await ask(`clients/${id}`, 'DELETE');
+        await ask(path, method);
     } catch (failure) {
-        // It left by itself.
+        // It is gone by itself.
         if (failure.status === 404) return;
-        if (failure.status === 401 && await signedIn(failure.message, true)) return kick(id);
-        notice(`The connection was not ended: ${failure.message}.`);
+        if (failure.status === 401 && await signedIn(failure.message, true)) return change(path, method, otherwise);
+        notice(`${otherwise}: ${failure.message}.`);
         setTimeout(() => notice(''), 10_000);
     }
 }
+
+export const kick = (id) => change(`clients/${id}`, 'DELETE', 'The connection was not ended');

@@ -1,7 +1,7 @@
 // Who is connected, and the button that ends it.
 
 import { kick } from './api.js';
-import { arrange, clone, field, say, show } from './document.js';
+import { arrange, clone, decided, field, say, show } from './document.js';
 import { Readings, bits, duration, milliseconds, percent } from './figures.js';
 
 // More rows than that are no list that anybody reads.
@@ -23,21 +23,7 @@ class ClientRow {
     constructor(id) {
         this.root = clone('client').firstElementChild;
         this.history = new Readings();
-        const button = this.root.querySelector('.kick');
-        const calm = () => {
-            button.classList.remove('sure');
-            button.textContent = 'Kick';
-        };
-        button.addEventListener('click', () => {
-            if (!button.classList.contains('sure')) {
-                button.classList.add('sure');
-                button.textContent = 'Sure?';
-                setTimeout(calm, 4000);
-                return;
-            }
-            calm();
-            kick(id);
-        });
+        decided(this.root.querySelector('.kick'), () => kick(id));
     }
 
     update(client, now) {

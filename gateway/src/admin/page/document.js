@@ -26,3 +26,22 @@ export function arrange(parent, wanted) {
     });
     while (parent.children.length > wanted.length) parent.lastElementChild.remove();
 }
+
+// Has a button do something at the second click within some seconds: one is no decision.
+export function decided(button, act) {
+    const { textContent } = button;
+    const calm = () => {
+        button.classList.remove('sure');
+        button.textContent = textContent;
+    };
+    button.addEventListener('click', () => {
+        if (!button.classList.contains('sure')) {
+            button.classList.add('sure');
+            button.textContent = 'Sure?';
+            setTimeout(calm, 4000);
+            return;
+        }
+        calm();
+        act();
+    });
+}

@@ -10,8 +10,10 @@ const SHOWN_MAX = 200;
 const WORDS = {
     published: 'published', unpublished: 'unpublished', played: 'plays', stopped: 'stopped',
     refused: 'refused', kicked: 'kicked', reload: 'reload', overload: 'overload',
+    recording: 'records', recorded: 'recorded', recording_failed: 'not recorded', recording_deleted: 'file deleted',
+    disk_failed: 'disk fails', disk_works: 'disk works',
 };
-const KINDS = { refused: 'warn', kicked: 'warn', overload: 'bad', published: 'good' };
+const KINDS = { refused: 'warn', kicked: 'warn', overload: 'bad', published: 'good', recording_failed: 'bad', disk_failed: 'bad', disk_works: 'good' };
 
 export class Events {
     last = 0;

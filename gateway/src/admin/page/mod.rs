@@ -31,6 +31,7 @@ const FILES: &[File] = &[
     ("/page/figures.js", SCRIPT, include_str!("figures.js")),
     ("/page/hls.js", SCRIPT, include_str!("hls.js")),
     ("/page/mp4.js", SCRIPT, include_str!("mp4.js")),
+    ("/page/recordings.js", SCRIPT, include_str!("recordings.js")),
     ("/page/screen.js", SCRIPT, include_str!("screen.js")),
     ("/page/stream.js", SCRIPT, include_str!("stream.js")),
     ("/page/whep.js", SCRIPT, include_str!("whep.js")),

@@ -10,6 +10,7 @@ import { Clients } from './page/clients.js';
 import { arrange, byId, field, say, show } from './page/document.js';
 import { Events } from './page/events.js';
 import { Readings, bits, bytes, duration } from './page/figures.js';
+import { Recordings } from './page/recordings.js';
 import { Stream } from './page/stream.js';
 
 const PERIOD_MS = 1000;
@@ -23,6 +24,7 @@ const totals = new Readings();
 const section = byId('streams');
 const filter = section.querySelector('.filter');
 const events = new Events(byId('events').querySelector('ol'));
+const recordings = new Recordings(byId('recordings'));
 let connections = { list: [], total: 0, at: 0, dueAt: 0 };
 const allClients = new Clients(field(byId('connections'), 'table'), false);
 
@@ -94,7 +96,7 @@ function updateTotals({ data }, clients) {
 async function look() {
     const areDue = performance.now() >= connections.dueAt;
     const [list, summary, latest] = await Promise.all([
-        ask(`streams?count=${LIST_MAX}`), ask('summaries'), areDue ? ask(`clients?count=${LIST_MAX}`) : null, events.look(),
+        ask(`streams?count=${LIST_MAX}`), ask('summaries'), areDue ? ask(`clients?count=${LIST_MAX}`) : null, events.look(), recordings.look(),
     ]);
     if (latest) {
         // Many of them are much to tell: each hundred more makes it a second longer until the next time.
@@ -121,7 +123,7 @@ function visible() {
 // Until there is a credential, who has none sees where to publish, and no more.
 async function needCredential(why) {
     forgetCredential();
-    for (const id of ['streams', 'empty', 'totals', 'connections', 'events']) show(byId(id), false);
+    for (const id of ['streams', 'empty', 'totals', 'recordings', 'connections', 'events']) show(byId(id), false);
     show(byId('publish'), true);
     byId('publish').open = true;
     await signedIn(why, false);

@@ -119,6 +119,18 @@ export class Stream {
         const loss = publisher ? lossIn(publisher) ?? recentLoss(this.links) : { share: null, kind: '' };
         set('loss', percent(loss.share), loss.kind);
         set('uptime', duration(info.seconds));
+        this.updateRecord();
+    }
+
+    // What becomes of its recording; nothing where nobody wants one.
+    updateRecord() {
+        const { record } = this.info;
+        const mark = this.field('record');
+        show(mark, Boolean(record));
+        if (!record) return;
+        const isWell = record.state === 'recording' || record.state === 'waiting';
+        say(mark, isWell ? 'Rec' : `Rec ${record.state}`, isWell ? '' : 'bad');
+        mark.title = record.error ?? record.file ?? '';
     }
 
     list(name, texts) {
