@@ -85,8 +85,8 @@ enum Message {
     },
 }
 
-/// Units that may wait for the thread: half a second of AAC.
-const WAITING: usize = 24;
+/// Units that may wait for the thread: more than a second of AAC. Transport streams bring a third of a second at once.
+const WAITING: usize = 64;
 
 /// Frames that may wait for the runtime.
 const READY: usize = 64;

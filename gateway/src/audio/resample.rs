@@ -23,7 +23,7 @@ impl Resampler {
             None
         } else {
             let (from, to) = (usize::try_from(rate).ok()?, usize::try_from(SAMPLE_RATE).ok()?);
-            Some(Box::new(Fft::new(from, to, PIECE, 2, FixedSync::Input).ok()?))
+            Some(Box::new(Fft::new(from, to, PIECE, 2, FixedSync::Both).ok()?))
         };
         Some(Self { fft, rate, pending: Vec::new() })
     }

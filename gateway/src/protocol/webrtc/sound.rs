@@ -6,7 +6,11 @@ use crate::{
     audio::{Target, Transcoder},
     media::{AccessUnit, Codec, CodecConfig, MediaKind, Track, TrackId, Tracks},
 };
-use std::{rc::Rc, time::Duration};
+use std::{
+    collections::VecDeque,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 use thalweg_runtime as rt;
 use tracing::{info, warn};
 
@@ -17,6 +21,9 @@ pub(super) struct Sound {
     tracks: Tracks,
     heard: Heard,
     transcoder: Option<Making>,
+    /// The last of what was there before the stage, until all of that has been read. Nobody hears more of it, since sound
+    /// begins with the first picture that is shown in time.
+    backlog: VecDeque<AccessUnit>,
     /// A configuration for which there is no decoder, and why.
     refused: Option<(Rc<CodecConfig>, String)>,
 }
@@ -37,7 +44,7 @@ pub(super) enum Heard {
 #[derive(Debug)]
 struct Making {
     transcoder: Transcoder,
-    since: std::time::Instant,
+    since: Instant,
     /// Units were left out, and it was said.
     is_slow: bool,
 }
@@ -47,6 +54,9 @@ const ABOUT: &str = "webrtc.sound";
 
 /// When so many units in a row cannot be decoded, more will not: two seconds of AAC.
 const FAILED: u32 = 100;
+
+/// Units of what was there before that are not left out: a quarter of a second of AAC.
+const BACKLOG: usize = 12;
 
 /// A thread that ended is not started again before this time has passed.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -97,6 +107,19 @@ impl Sound {
         {
             return stage.remark(ABOUT, why);
         }
+        self.backlog.push_back(unit.clone());
+        if self.backlog.len() > BACKLOG {
+            self.backlog.pop_front();
+        }
+        if stage.is_filled() {
+            while let Some(unit) = self.backlog.pop_front() {
+                self.make(stage, &unit);
+            }
+        }
+    }
+
+    /// Has Opus made of a unit.
+    fn make(&mut self, stage: &Rc<Stage>, unit: &AccessUnit) {
         if self.transcoder.is_none() {
             self.transcoder = self.begin(stage, unit);
         }
@@ -119,6 +142,7 @@ impl Sound {
         let heard = Heard::of(&tracks);
         if heard != self.heard {
             self.transcoder = None;
+            self.backlog.clear();
             stage.take_back(ABOUT);
         }
         (self.tracks, self.heard, self.refused) = (tracks, heard, None);

@@ -165,6 +165,11 @@ impl Stage {
         !matches!(Heard::of(&self.tracks()), Heard::Never(_))
     }
 
+    /// Whether what the source had when it began is in the ring.
+    pub(super) const fn is_filled(&self) -> bool {
+        self.is_filled.get()
+    }
+
     /// The stream.
     pub(super) fn key(&self) -> &StreamKey {
         self.source.key()
