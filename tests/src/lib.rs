@@ -12,6 +12,7 @@ pub mod play;
 pub mod playlist;
 pub mod recordings;
 pub mod rtmp;
+pub mod rtp;
 pub mod srt;
 pub mod tcp_relay;
 pub mod tidy;

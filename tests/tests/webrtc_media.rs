@@ -1,10 +1,12 @@
 //! What of a stream WebRTC's viewers see and hear, by its codecs, with Chromium at the other end.
 
 use serde_json::Value;
+use std::{thread, time::Duration};
 use thalweg_tests::{
     browser::{Browser, Page, Players, View},
-    gateway::Gateway,
+    gateway::{Gateway, Running, start},
     media::publish_live_with,
+    rtp::{self, Track},
 };
 
 /// Watches a stream; what became of the offer.
@@ -49,6 +51,9 @@ fn sound_of_which_opus_can_be_made_is_heard_and_of_other_sound_it_is_said_once()
     let (mp3, ac3, other) = (open(), open(), open());
     assert_eq!(status(&watch(&mp3, &gateway, "live/mp3")), 201);
     mp3.until("figures().then((f) => f.audio?.totalAudioEnergy > 0.001)");
+    // A browser keeps sound and pictures together that are of one stream, once it knows which times belong together.
+    assert_eq!(mp3.evaluate("new Set(peer.remoteDescription.sdp.match(/msid:\\S+/g)).size"), 1);
+    mp3.until("figures().then((f) => f.audio?.estimatedPlayoutTimestamp && f.video?.estimatedPlayoutTimestamp)");
     for page in [&ac3, &other] {
         assert_eq!(status(&watch(page, &gateway, "live/ac3")), 201);
         page.until("figures().then((f) => f.video?.framesDecoded >= 30)");
@@ -84,4 +89,86 @@ fn a_browser_that_cannot_play_hevc_is_told_so_and_the_page_tells_who_can() {
         "/HEVC.*VLC/s.test(document.querySelector('.detail:not([hidden]) .message')?.textContent)",
     );
     page.assert_silent();
+}
+
+/// Publishes a beep at the beginning of each second, at which there is a random-access point of the pictures, too.
+fn publish_beeps(url: &str, coding: &str) -> Running {
+    let beep = "aevalsrc=exprs='0.5*sin(2*PI*1000*t)*lt(mod(t,1),0.2)':s=48000";
+    let format = if url.starts_with("rtmp:") { "flv" } else { "mpegts" };
+    let mut arguments =
+        vec!["-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25"];
+    arguments.extend(["-re", "-f", "lavfi", "-i", beep, "-c:v", "libx264", "-preset", "ultrafast"]);
+    arguments.extend(["-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", "25"]);
+    arguments.extend(coding.split(' '));
+    arguments.extend(["-f", format, url]);
+    start("ffmpeg", &arguments)
+}
+
+/// When pictures are shown at which decoding can begin.
+fn random_access_points(video: &Track) -> Vec<f64> {
+    // RFC 6184 §5.4 to 5.8: a whole slice of one, or the first part of it.
+    let begins = |payload: &[u8]| match payload {
+        [nal, ..] if nal & 0x1f == 5 => true,
+        [nal, header, ..] => nal & 0x1f == 28 && header & 0x9f == 0x85,
+        _ => false,
+    };
+    let packets = video.packets();
+    packets.iter().filter(|(_, payload)| begins(payload)).map(|(at, _)| *at).collect()
+}
+
+/// When beeps begin to be heard.
+fn beeps(audio: &Track) -> Vec<f64> {
+    let mut decoder = opus::Decoder::new(48_000, opus::Channels::Mono).expect("it is a rate");
+    let (mut quiet, mut found) = (0, Vec::new());
+    for (at, payload) in audio.packets() {
+        let mut samples = [0.0_f32; 960];
+        let count = decoder.decode_float(payload, &mut samples, false).expect("it is Opus");
+        for (index, sample) in (0_u32..).zip(&samples[..count]) {
+            if sample.abs() < 0.05 {
+                quiet += 1;
+                continue;
+            }
+            // A tenth of a second of silence: not between two waves.
+            if quiet > 4_800 {
+                found.push(at + f64::from(index) / 48_000.0);
+            }
+            quiet = 0;
+        }
+    }
+    found
+}
+
+#[test]
+fn sound_belongs_to_its_pictures_whatever_it_was_made_of() {
+    let gateway = Gateway::start(&["play.wait_ms=20000"]);
+    let publishers = [
+        (gateway.srt_publish("live/aac"), "-c:a aac -ar 44100"),
+        (gateway.rtmp("live/flv"), "-c:a aac"),
+        (gateway.srt_publish("live/mp3"), "-c:a libmp3lame"),
+        (gateway.srt_publish("live/opus"), "-c:a libopus"),
+    ]
+    .map(|(url, coding)| publish_beeps(&url, coding));
+    let gateway = &gateway;
+    thread::scope(|scope| {
+        for stream in ["live/aac", "live/flv", "live/mp3", "live/opus"] {
+            scope.spawn(move || {
+                // In the middle of a second: what was there before goes out faster, and what comes then as it comes.
+                gateway.wait_for_frames(stream, 60);
+                let received = rtp::receive(gateway, stream, Duration::from_secs(5));
+                let (flashes, beeps) =
+                    (random_access_points(&received.video), beeps(&received.audio));
+                assert!(beeps.len() >= 3, "{stream}: beeps at {beeps:?}");
+                for beep in beeps {
+                    let off = flashes.iter().map(|flash| beep - flash);
+                    let off = off.min_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or(1.0);
+                    assert!(off.abs() < 0.04, "{stream}: a beep is {off} s from its picture");
+                }
+                for track in [&received.video, &received.audio] {
+                    let off = track.disagreement_s();
+                    assert!(off < 0.04, "{stream}: reports differ by {off} s");
+                }
+            });
+        }
+    });
+    drop(publishers);
 }

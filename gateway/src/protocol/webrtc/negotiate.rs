@@ -75,6 +75,10 @@ const STATS: Duration = Duration::from_millis(250);
 /// How many packets are kept to be sent again: a second and a half of 10 Mbit/s. They are shared with the other viewers.
 pub(super) const RESEND_PACKETS: usize = 1_500;
 
+/// How often viewers are told which times of sound and of pictures belong together; browsers need two reports on each before
+/// they keep them together.
+const REPORTS: Duration = Duration::from_secs(1);
+
 impl Identity {
     /// With a certificate of its own, which peers know by its fingerprint in the answer.
     pub(super) fn new() -> Option<Self> {
@@ -119,10 +123,11 @@ pub(super) fn view(
         _ => config,
     };
     config = config.enable_opus(may_be_heard, false).set_send_buffer_video(RESEND_PACKETS);
+    config = config.set_rtcp_report_interval_audio(REPORTS).set_rtcp_report_interval_video(REPORTS);
     let mut rtc = Box::new(config.build(rt::now()));
     add_candidates(&mut rtc, candidates);
     let answer = rtc.sdp_api().accept_offer(offer).map_err(|error| malformed(&error))?;
-    let answer = answer.to_sdp_string();
+    let answer = of_one_stream(&answer.to_sdp_string());
     let (mut sees, mut hears) = (None, None);
     for (mid, kind, direction) in sections(&rtc, &answer) {
         let slot = if kind == MediaKind::Video { &mut sees } else { &mut hears };
@@ -246,6 +251,22 @@ pub(super) fn sections(rtc: &Rtc, answer: &str) -> Vec<(Mid, MediaKind, Directio
         rtc.media(mid).map(|media| (mid, media.kind(), media.direction()))
     });
     sections.collect()
+}
+
+/// An answer whose sections all belong to one stream of media (RFC 8830 §2): browsers keep sound and pictures together only
+/// within one, and the stack has one for each section.
+fn of_one_stream(answer: &str) -> String {
+    let id = |line: &str| {
+        let (id, track) = line.strip_prefix("a=msid:")?.split_once(' ')?;
+        Some((id.to_owned(), track.to_owned()))
+    };
+    let Some((first, _)) = answer.lines().find_map(id) else { return answer.to_owned() };
+    let line = |line: &str| match id(line) {
+        Some((_, track)) => format!("a=msid:{first} {track}\r\n"),
+        None if line.starts_with("a=msid-semantic:") => format!("a=msid-semantic: WMS {first}\r\n"),
+        None => format!("{line}\r\n"),
+    };
+    answer.lines().map(line).collect()
 }
 
 /// The payload type of the section that fits best.
@@ -375,6 +396,14 @@ impl fmt::Debug for Viewing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sound_and_pictures_are_of_one_stream() {
+        let answer = "v=0\r\na=msid-semantic: WMS one two\r\nm=video 9\r\na=msid:one v\r\nm=audio 9\r\na=msid:two a\r\n";
+        let expected = "v=0\r\na=msid-semantic: WMS one\r\nm=video 9\r\na=msid:one v\r\nm=audio 9\r\na=msid:one a\r\n";
+        assert_eq!(of_one_stream(answer), expected);
+        assert_eq!(of_one_stream("v=0\r\nm=video 0\r\n"), "v=0\r\nm=video 0\r\n");
+    }
 
     #[test]
     fn the_nearest_profile_is_the_same_then_the_next_above_then_the_next_below() {

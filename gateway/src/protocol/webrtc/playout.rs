@@ -52,11 +52,13 @@ impl Playout {
         at
     }
 
-    /// All that was there before `pts` has gone out: from here on times are the source's.
-    pub(super) fn catch_up(&mut self, now: Instant, pts: Timestamp) {
+    /// All that was there before `pts` has gone out: from here on times are the source's. The viewer's clock goes on as it was
+    /// told of it, even if this comes late.
+    pub(super) fn catch_up(&mut self, pts: Timestamp) {
         if self.is_behind {
             let at = self.place(pts);
-            *self = Self { since: now, from: pts, at, is_behind: false, latest: self.latest };
+            let since = self.since + (at - self.at).duration();
+            *self = Self { since, from: pts, at, is_behind: false, latest: self.latest };
         }
     }
 
@@ -90,17 +92,28 @@ mod tests {
         assert_eq!(playout.due(ms(12_000)), now + Duration::from_millis(500));
         assert_eq!(playout.place(ms(12_000)), Span::from_ms(500));
         let later = now + Duration::from_millis(500);
-        playout.catch_up(later, ms(12_000));
+        playout.catch_up(ms(12_000));
         assert!(!playout.is_behind());
         assert_eq!(playout.place(ms(12_040)), Span::from_ms(540));
         assert!(playout.due(ms(12_040)) <= later);
     }
 
     #[test]
+    fn what_was_told_of_the_clock_before_stays_true() {
+        let now = rt::now();
+        let mut playout = Playout::new(now, ms(10_000));
+        let before = playout.wall(Span::from_ms(100));
+        // The last picture that was there goes out late.
+        playout.catch_up(ms(12_000));
+        assert_eq!(playout.wall(Span::from_ms(100)), before);
+        assert_eq!(playout.place(ms(12_100)), Span::from_ms(600));
+    }
+
+    #[test]
     fn a_jump_goes_on_where_the_wall_clock_is_and_never_back() {
         let now = rt::now();
         let mut playout = Playout::new(now, ms(0));
-        playout.catch_up(now, ms(0));
+        playout.catch_up(ms(0));
         assert_eq!(playout.place(ms(1_000)), Span::from_ms(1_000));
         playout.jump(now + Duration::from_millis(3_000), ms(2_000));
         assert_eq!(playout.place(ms(2_000)), Span::from_ms(3_000));
@@ -112,7 +125,7 @@ mod tests {
     fn sound_and_pictures_have_one_wall_clock_and_it_lies_behind() {
         let now = rt::now();
         let mut playout = Playout::new(now, ms(0));
-        playout.catch_up(now, ms(0));
+        playout.catch_up(ms(0));
         let picture = playout.place(ms(120));
         assert!(playout.wall(picture) < now);
         let sound = playout.place(ms(60));

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use str0m::{
     Event, Rtc,
     media::KeyframeRequest,
-    rtp::{RtpWrite, SeqNo},
+    rtp::{RtpWrite, SeqNo, Ssrc},
     stats::MediaEgressStats,
 };
 use thalweg_runtime as rt;
@@ -56,6 +56,8 @@ struct Episode {
 #[derive(Debug)]
 struct Track {
     out: Outgoing,
+    /// Those of its packets and of what is sent again, until the first packet goes out.
+    withheld: Option<(Ssrc, Option<Ssrc>)>,
     sequence: u64,
     /// Added to the viewer's time.
     offset: u32,
@@ -90,11 +92,13 @@ pub(super) fn watch(
     audio: Option<Outgoing>,
     share: &Share,
 ) -> PeerEnd {
+    let mut peer = peer;
+    let [video, audio] = [video, audio].map(|out| out.map(|out| Track::new(out, &mut peer.rtc)));
     let mut viewer = Viewer {
         peer,
         stage: &share.stage,
-        video: video.map(Track::new),
-        audio: audio.map(Track::new),
+        video,
+        audio,
         next: None,
         playout: None,
         renewed: None,
@@ -131,11 +135,6 @@ impl Viewer<'_> {
     fn drain(&mut self) -> Result<(), PeerEnd> {
         while let Some(event) = self.peer.poll()? {
             match event {
-                Event::Connected => {
-                    for track in [&self.video, &self.audio].into_iter().flatten() {
-                        track.prepare(&mut self.peer.rtc);
-                    }
-                }
                 Event::KeyframeRequest(request) => self.renew(request),
                 Event::PeerStats(stats) if stats.rtt.is_some() => {
                     self.judge(stats.timestamp, stats.rtt, stats.egress_loss_fraction);
@@ -232,10 +231,9 @@ impl Viewer<'_> {
 
     fn send(&mut self, piece: &Piece, number: u64) -> Result<(), PeerEnd> {
         let Some(playout) = &mut self.playout else { return Ok(()) };
-        let now = rt::now();
         let is_last = number + 1 >= self.stage.end();
         if playout.is_behind() && (is_last || self.video.is_none()) {
-            playout.catch_up(now, piece.pts);
+            playout.catch_up(piece.pts);
             // It filled the link for a moment.
             self.link.restart();
         }
@@ -365,11 +363,19 @@ enum Due {
 }
 
 impl Track {
-    fn new(out: Outgoing) -> Self {
+    /// Withholds the stream from the stack, which would report on it before there is something to report: with a time of RTP
+    /// that no packet will have, after which browsers take no report for true before the fifth.
+    fn new(out: Outgoing, rtc: &mut Rtc) -> Self {
+        let mut direct = rtc.direct_api();
+        let stream = direct.stream_tx_by_mid(out.mid, None);
+        let withheld = stream.map(|stream| (stream.ssrc(), stream.rtx()));
+        if let Some((ssrc, _)) = withheld {
+            direct.remove_stream_tx(ssrc);
+        }
         // Neither begins at 0 (RFC 3550 §5.1); sequence numbers below 2^15, so that the first rollover is far.
         let [a, b, c, d, e, f] = random_bytes();
         let sequence = u64::from(u16::from_be_bytes([a & 0x3f, b]));
-        Self { out, sequence, offset: u32::from_be_bytes([c, d, e, f]) }
+        Self { out, withheld, sequence, offset: u32::from_be_bytes([c, d, e, f]) }
     }
 
     /// Has the stack keep as much as can still be asked for.
@@ -383,6 +389,10 @@ impl Track {
     }
 
     fn write(&mut self, rtc: &mut Rtc, piece: &Piece, ticks: i64, wall: Instant) {
+        if let Some((ssrc, resent)) = self.withheld.take() {
+            rtc.direct_api().declare_stream_tx(ssrc, resent, self.out.mid, None);
+            self.prepare(rtc);
+        }
         let mut direct = rtc.direct_api();
         let Some(stream) = direct.stream_tx_by_mid(self.out.mid, None) else { return };
         // RTP's times wrap.
