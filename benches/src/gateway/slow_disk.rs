@@ -30,7 +30,7 @@ impl SlowDisk {
             image: PathBuf::from(format!("/dev/shm/thalweg-bench-{id}.img")),
             device: None,
             folder: std::env::temp_dir().join(format!("thalweg-bench-disk-{id}")),
-            group: group(id)?,
+            group: group(id).map_err(|error| format!("{error} (this needs root)"))?,
         };
         fs::File::create(&disk.image)?.set_len(DISK_BYTES)?;
         let device = output("losetup", &["--find", "--show", text(&disk.image)?])?;
@@ -103,7 +103,10 @@ impl Drop for SlowDisk {
         let _removed = fs::remove_file(&self.image).is_ok() && fs::remove_dir(&self.folder).is_ok();
         // A process of it that was killed may take a moment to be gone.
         let begun = Instant::now();
-        while fs::remove_dir(&self.group).is_err() && begun.elapsed() < GROUP_LIMIT {
+        while fs::remove_dir(&self.group).is_err()
+            && self.group.exists()
+            && begun.elapsed() < GROUP_LIMIT
+        {
             thread::sleep(Duration::from_millis(20));
         }
     }
