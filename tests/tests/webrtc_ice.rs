@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use std::{
+    fs,
     io::{Read, Write},
     net::{SocketAddr, TcpStream, UdpSocket},
     sync::atomic::{AtomicUsize, Ordering},
@@ -10,8 +11,9 @@ use std::{
 };
 use thalweg_badlink::Link;
 use thalweg_tests::{
+    api::request,
     browser::{Browser, Page, Players, View},
-    gateway::{Gateway, until},
+    gateway::{Gateway, test_file, thalweg, until},
     ice::{Offered, is_answered, offer},
     media::{publish_live, publish_live_with},
     network::Host,
@@ -157,6 +159,11 @@ fn forged_and_recorded_checks_keep_no_peer_out_and_take_nothing_from_it() {
     // Sent again, and after later ones, as networks may do it.
     assert!(is_answered(&peer, gateway.webrtc(), &offered.check()));
     assert!(is_answered(&peer, gateway.webrtc(), &check));
+    // Those of the forgers and the recorded one.
+    let metrics = request(gateway.http, "GET", "metrics").expect("the API answers");
+    let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+    assert!(metrics.contains("thalweg_webrtc_stray_packets_total 101.0"), "{metrics}");
+    assert!(metrics.contains("thalweg_webrtc_pending 1.0"), "{metrics}");
     for forger in forgers {
         forger.set_nonblocking(true).expect("the system can");
         let answer = forger.recv(&mut [0; 16]);
@@ -324,4 +331,28 @@ fn a_slow_connection_loses_what_it_cannot_take_and_holds_up_nobody() {
     assert_eq!(seen["video"]["packetsLost"], 0, "{seen:#}");
     assert_eq!(slow.evaluate("leave()"), 200);
     until("its connection to be closed", || connections(&gateway) == 0);
+}
+
+#[test]
+fn tcp_can_be_turned_on_and_off_while_it_runs() {
+    let path = test_file("toml");
+    let write = |listen: &str| {
+        let text = format!("[webrtc]\ntcp_listen = [{listen}]\n");
+        fs::write(&path, text).expect("the folder of test files can be written");
+    };
+    write("");
+    let gateway = Gateway::start_by(thalweg(&[]).arg("--config").arg(&path));
+    let mut number = 0;
+    let mut is_told = || {
+        number += 1;
+        let offered = Offered::taken(gateway.http, &format!("whip/live/{number}"));
+        offered.text.contains("tcptype passive")
+    };
+    assert!(!is_told());
+    write("'127.0.0.1:0'");
+    gateway.signal("HUP");
+    until("TCP to be told of", &mut is_told);
+    write("");
+    gateway.signal("HUP");
+    until("TCP to be told of no more", || !is_told());
 }

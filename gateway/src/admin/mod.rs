@@ -68,6 +68,7 @@ pub struct Admin {
     identity: Identity,
     hooks: OnceCell<Hooks>,
     certificates: OnceCell<Box<Certificates>>,
+    webrtc: OnceCell<Box<dyn Fn() -> WebRtcCounts>>,
     recorder: OnceCell<Recorder>,
     disks: OnceCell<Vec<Disk>>,
     tickets: Tickets,
@@ -78,6 +79,15 @@ pub struct Admin {
 
 /// The names of the certificates of TLS, and until when each is good, in seconds since 1970.
 type Certificates = dyn Fn() -> Vec<(String, i64)>;
+
+/// What there is of WebRTC besides its clients.
+#[derive(Clone, Copy, Debug)]
+pub struct WebRtcCounts {
+    /// Peers that are not connected yet.
+    pub pending: usize,
+    /// Packets that came for no peer.
+    pub strays: u64,
+}
 
 /// Where the gateway listens, with the ports that it really has.
 #[derive(Clone, Debug, Default)]
@@ -121,6 +131,7 @@ impl Admin {
             identity: Identity::of_process().clone(),
             hooks: OnceCell::new(),
             certificates: OnceCell::new(),
+            webrtc: OnceCell::new(),
             recorder: OnceCell::new(),
             disks: OnceCell::new(),
             tickets: Tickets::new(),
@@ -157,6 +168,11 @@ impl Admin {
     /// Until when the certificates are good that the metrics tell of. Only the first call counts.
     pub fn set_certificates(&self, certificates: impl Fn() -> Vec<(String, i64)> + 'static) {
         let _set = self.certificates.set(Box::new(certificates));
+    }
+
+    /// What the metrics tell of WebRTC besides its clients. Only the first call counts.
+    pub fn set_webrtc(&self, counts: impl Fn() -> WebRtcCounts + 'static) {
+        let _set = self.webrtc.set(Box::new(counts));
     }
 
     /// The configuration that is in force from now on, key by key, with its secrets masked.

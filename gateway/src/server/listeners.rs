@@ -6,7 +6,7 @@ use super::{
     tcp::{Port, Tcp},
 };
 use crate::{
-    admin::{self, AccessSettings, Addresses, Admin, Credential},
+    admin::{self, AccessSettings, Addresses, Admin, Credential, WebRtcCounts},
     config::{self, Config, InForce},
     container::flv::Carriage,
     http,
@@ -154,6 +154,12 @@ impl Listeners {
         let webrtc = self.webrtc.map(|port| serve_webrtc(port, gateway, &mut router));
         let (webrtc, port) = webrtc.transpose()?.unzip();
         lasting.extend(port);
+        if let Some(webrtc) = webrtc.clone() {
+            admin.set_webrtc(move || WebRtcCounts {
+                pending: webrtc.pending(),
+                strays: webrtc.port().strays(),
+            });
+        }
         let http = Rc::new(http::Server::new(router, http_settings(&gateway.config)));
         http.set_proxies(gateway.config.http.trusted_proxies.clone());
         for (socket, key) in self.udp {

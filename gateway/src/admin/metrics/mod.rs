@@ -14,9 +14,9 @@ use std::io;
 use nix::sys::utsname::uname;
 use thalweg_runtime::{self as rt, Stats, TURN_BUCKETS, TurnTimes};
 
-use super::Admin;
 use super::machine::Machine;
 use super::process::Process;
+use super::{Admin, WebRtcCounts};
 use crate::hooks::Identity;
 use crate::http::{Exchange, Response, header};
 use family::{Histogram, Labels, Page, Values, float};
@@ -37,6 +37,9 @@ pub(super) fn metrics(admin: &Admin, exchange: &mut Exchange<'_, '_>) -> io::Res
     }
     if let Some(certificates) = admin.certificates.get() {
         page.certificates(&certificates());
+    }
+    if let Some(counts) = admin.webrtc.get() {
+        page.webrtc(counts());
     }
     if let Some(recorder) = admin.recorder.get() {
         page.recordings(recorder);
@@ -175,6 +178,16 @@ impl Page {
         let help = "Until when a certificate of TLS is good, in seconds since 1970.";
         let series = certificates.iter().map(series).collect();
         self.add("thalweg_tls_certificate_expiry_seconds", help, Values::Gauge(series));
+    }
+
+    fn webrtc(&mut self, counts: WebRtcCounts) {
+        #[expect(clippy::cast_precision_loss, reason = "2^53 of them are far")]
+        let (pending, strays) = (counts.pending as f64, counts.strays as f64);
+        let help = "Peers of WebRTC that are not connected yet.";
+        self.gauge("thalweg_webrtc_pending", help, pending);
+        let help =
+            "Packets for WebRTC that were for no peer: forged, too late, or of something else.";
+        self.counter("thalweg_webrtc_stray_packets", help, strays);
     }
 
     fn overload(&mut self, admin: &Admin) {

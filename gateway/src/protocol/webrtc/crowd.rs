@@ -43,6 +43,11 @@ pub(super) enum Full {
 }
 
 impl Crowd {
+    /// How many there are.
+    pub(super) const fn count(&self) -> usize {
+        self.count.get()
+    }
+
     /// One more, if there is a place.
     pub(super) fn enter(self: &Rc<Self>, ip: IpAddr, most: Most) -> Result<Place, Full> {
         let ip = network(ip);

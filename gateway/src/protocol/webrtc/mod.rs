@@ -122,8 +122,8 @@ impl WebRtc {
         Rc::clone(&self.settings.borrow())
     }
 
-    /// How many sessions there are.
-    pub fn sessions(&self) -> usize {
-        self.sessions.count()
+    /// How many peers are not connected yet.
+    pub fn pending(&self) -> usize {
+        self.pending.count()
     }
 }

@@ -70,11 +70,6 @@ impl Sessions {
     pub(super) fn find(&self, path: &str, id: &str) -> Option<Rc<Entry>> {
         self.0.borrow().get(id).filter(|entry| entry.path == path).cloned()
     }
-
-    /// How many there are.
-    pub(super) fn count(&self) -> usize {
-        self.0.borrow().len()
-    }
 }
 
 impl Entered {
