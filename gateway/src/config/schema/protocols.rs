@@ -234,7 +234,7 @@ pub(super) const HLS: &[Key] = &[
         default: "true",
         doc: "Counts viewers: the multivariant playlist names media playlists with a `session` for each viewer, who then is in the \
               API and the hooks. Media playlists, segments and parts are the same for all either way. Turn it off behind a CDN, \
-              which sees the viewers itself.",
+              which sees the viewers itself; who may play is then asked at the multivariant playlist only.",
     },
     Key {
         path: "hls.encrypt",
