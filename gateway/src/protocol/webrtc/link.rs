@@ -18,6 +18,8 @@ pub(super) struct Link {
     last: Option<(Option<Duration>, Option<f32>)>,
     /// The latest, oldest first.
     readings: VecDeque<Reading>,
+    /// How many bytes had been sent, over the second to which a share of losses refers.
+    sent: VecDeque<(Instant, u64)>,
 }
 
 /// The link does not carry what is sent.
@@ -38,8 +40,6 @@ struct Reading {
     at: Instant,
     queue: Duration,
     loss: f64,
-    /// Bytes that had been sent.
-    sent: u64,
 }
 
 /// The shortest round trip of the last minute or two, as routes change.
@@ -52,6 +52,9 @@ struct Least {
 
 /// So many readings in a row say the same before it is believed; a large picture alone fills a queue for a moment.
 const READINGS: usize = 4;
+
+/// So many are enough where the queue is long and overflows: of what is sent more, pictures are made no more.
+const ACUTE: usize = 2;
 
 /// A queue as long as this is noticed.
 const QUEUE: Duration = Duration::from_millis(150);
@@ -92,7 +95,11 @@ impl Link {
             self.readings.pop_front();
         }
         let loss = loss.map_or(0.0, f64::from);
-        self.readings.push_back(Reading { at, queue, loss, sent });
+        self.readings.push_back(Reading { at, queue, loss });
+        if self.sent.len() > READINGS {
+            self.sent.pop_front();
+        }
+        self.sent.push_back((at, sent));
     }
 
     /// For how long packets wait on the way, as far as is known.
@@ -103,7 +110,9 @@ impl Link {
     /// Whether it has kept carrying less than was sent.
     pub(super) fn strain(&self) -> Option<Strain> {
         let (first, last) = (self.readings.front()?, self.readings.back()?);
-        if self.readings.len() < READINGS {
+        let is_acute =
+            self.readings.len() >= ACUTE && self.readings.iter().rev().take(ACUTE).all(overflows);
+        if self.readings.len() < READINGS && !is_acute {
             return None;
         }
         let queue = self.readings.iter().map(|it| it.queue).min()?;
@@ -114,11 +123,18 @@ impl Link {
         let is_long = queue >= LONG_QUEUE && growth > CLEARLY_LESS - 1.0;
         let is_short_of = |least| queue >= least && carried <= CLEARLY_LESS;
         let loses = queue >= SHORT_QUEUE && loss >= 1.0 - CLEARLY_LESS;
-        let is_strained = is_long || is_short_of(QUEUE) || loses || loss >= LOSSY;
-        #[expect(clippy::cast_precision_loss, reason = "a rate; 2^53 bytes are far")]
-        let sent_bps = last.sent.saturating_sub(first.sent) as f64 * 8.0 / passed;
-        let (queue, loss, carried_bps) = (last.queue, last.loss, sent_bps * carried);
+        let is_strained = is_acute || is_long || is_short_of(QUEUE) || loses || loss >= LOSSY;
+        let (queue, loss, carried_bps) = (last.queue, last.loss, self.sent_bps() * carried);
         is_strained.then_some(Strain { queue, loss, carried, carried_bps })
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a rate; 2^53 bytes are far")]
+    fn sent_bps(&self) -> f64 {
+        let ends = self.sent.front().zip(self.sent.back());
+        ends.map_or(0.0, |(&(since, before), &(now, sent))| {
+            let passed = now.saturating_duration_since(since).as_secs_f64().max(1e-3);
+            sent.saturating_sub(before) as f64 * 8.0 / passed
+        })
     }
 
     /// Whether more at once would only wait on the way.
@@ -144,6 +160,10 @@ impl Link {
         self.least = None;
         self.readings.clear();
     }
+}
+
+fn overflows(reading: &Reading) -> bool {
+    reading.queue >= SHORT_QUEUE && reading.loss >= LOSSY
 }
 
 impl Least {
@@ -187,7 +207,7 @@ mod tests {
     fn a_queue_that_is_full_and_loses_is_noticed() {
         let readings = [(20, 0.0), (150, 0.0), (220, 0.1)].into_iter();
         let at = strained_at(readings.chain([(220, 0.3); 10])).unwrap();
-        assert!(at <= 6, "at the {at}th reading");
+        assert!(at <= 4, "at the {at}th reading");
         // A short one too.
         assert!(strained_at([(20, 0.0)].into_iter().chain([(110, 0.15); 10])).is_some());
     }
