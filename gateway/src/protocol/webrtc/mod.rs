@@ -22,10 +22,12 @@ mod publisher;
 mod reorder;
 mod resource;
 mod routes;
+mod rtcp;
 mod sound;
 mod stage;
 mod stun;
 mod tcp;
+mod tray;
 mod viewer;
 mod wire;
 

@@ -11,6 +11,7 @@ use str0m::{
     crypto::CryptoProvider,
     format::{self, PayloadParams},
     media::{Direction, MediaKind, Mid, Pt},
+    rtp::Extension,
 };
 use thalweg_runtime as rt;
 
@@ -113,7 +114,13 @@ pub(super) fn view(
     let credentials = credentials();
     let video = stage.video();
     let may_be_heard = stage.may_be_heard();
-    let mut config = identity.config(&credentials).set_rtp_mode(true);
+    // Of what may stand in each packet's header, what is of use: the rest would be made for each packet.
+    let mut config = identity
+        .config(&credentials)
+        .set_rtp_mode(true)
+        .clear_extension_map()
+        .set_extension(3, Extension::TransportSequenceNumber)
+        .set_extension(4, Extension::RtpMid);
     config = match video.as_deref().map(CodecConfig::codec) {
         Some(Codec::H264) => config.enable_h264(true),
         Some(Codec::Hevc) => config.enable_h265(true),

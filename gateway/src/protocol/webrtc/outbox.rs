@@ -1,6 +1,10 @@
 //! What a peer sends at once: packets of one length to one address in one run, which the kernel cuts.
 
-use super::{addresses::Transport, port::Run, routes::Mailbox};
+use super::{
+    addresses::Transport,
+    port::{Port, Run},
+    routes::Mailbox,
+};
 use std::{
     io,
     net::{IpAddr, SocketAddr},
@@ -40,7 +44,7 @@ impl Outbox {
     }
 
     /// Adds a packet.
-    pub(super) fn push(&mut self, transmit: &Transmit, can_cut: bool) {
+    pub(super) fn push(&mut self, transmit: &Transmit, port: &Port) {
         let (to, bytes) = (transmit.destination, &*transmit.contents);
         let transport = match transmit.proto {
             Protocol::Udp => Transport::Udp,
@@ -63,8 +67,10 @@ impl Outbox {
             return;
         }
         let from = self.locals.iter().find(|(known, _)| *known == to).map(|&(_, local)| local);
-        self.runs.push(Run { transport, to, from, bytes: bytes.to_vec(), packet_len: bytes.len() });
-        self.is_open = can_cut;
+        let mut memory = port.tray().memory();
+        memory.extend_from_slice(bytes);
+        self.runs.push(Run { transport, to, from, bytes: memory, packet_len: bytes.len() });
+        self.is_open = port.can_cut();
     }
 
     /// Whether it is time to send.
@@ -77,17 +83,18 @@ impl Outbox {
         self.total
     }
 
-    /// Sends what is waiting.
+    /// Sends what is waiting: now, or soon and with what other peers send.
     ///
     /// # Suspends
     ///
     /// While the socket's buffer is full.
-    pub(super) fn flush(&mut self, mailbox: &Mailbox) -> io::Result<()> {
+    pub(super) fn flush(&mut self, mailbox: &Mailbox, with_others: bool) -> io::Result<()> {
         if self.runs.is_empty() {
             return Ok(());
         }
-        let sent = mailbox.send(&self.runs);
-        self.runs.clear();
+        let sent =
+            if with_others { mailbox.leave(&mut self.runs) } else { mailbox.send(&self.runs) };
+        mailbox.port().tray().give_back(self.runs.drain(..));
         self.is_open = false;
         self.bytes = 0;
         sent

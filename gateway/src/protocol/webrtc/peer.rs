@@ -62,6 +62,8 @@ pub(super) struct Peer<'a> {
     pub(super) rtc: Box<Rtc>,
     pub(super) client: &'a Client,
     pub(super) is_connected: bool,
+    /// What it sends now is the last.
+    is_leaving: bool,
     /// Among those who are not connected yet.
     place: Option<Place>,
     /// Somebody asked for a random-access point of it.
@@ -107,6 +109,7 @@ impl<'a> Peer<'a> {
             rtc,
             client,
             is_connected: false,
+            is_leaving: false,
             place: Some(place),
             is_asked: false,
             mailbox,
@@ -131,7 +134,7 @@ impl<'a> Peer<'a> {
         loop {
             match self.rtc.poll_output().map_err(PeerEnd::Rtc)? {
                 Output::Transmit(transmit) => {
-                    self.outbox.push(&transmit, self.mailbox.port().can_cut());
+                    self.outbox.push(&transmit, self.mailbox.port());
                     if self.outbox.is_full() {
                         self.flush()?;
                     }
@@ -167,12 +170,26 @@ impl<'a> Peer<'a> {
         self.rtc.handle_input(Input::Timeout(rt::now())).map_err(PeerEnd::Rtc)
     }
 
+    /// Takes what can wait until the peer is awake anyway; whether there was something.
+    fn take_feedback(&mut self) -> Result<bool, PeerEnd> {
+        let mut had_some = false;
+        while let Some(datagram) = self.mailbox.take_feedback() {
+            // The stack learns from it how long packets are on their way.
+            self.receive(&datagram, datagram.at)?;
+            had_some = true;
+        }
+        Ok(had_some)
+    }
+
     /// Waits until something arrives, `more` is signalled, the stack wants to be called, or it is `wake`.
     pub(super) fn wait(
         &mut self,
         more: Option<&Cond>,
         wake: Option<Instant>,
     ) -> Result<(), PeerEnd> {
+        if self.take_feedback()? {
+            return Ok(());
+        }
         let now = rt::now();
         if !self.is_connected && now >= self.begun + self.limits.connect {
             return Err(PeerEnd::NotConnected(self.limits.connect, self.wrong.take()));
@@ -195,11 +212,12 @@ impl<'a> Peer<'a> {
         match happened.map_err(PeerEnd::Wait)? {
             Happened::Control(control) => self.obey(control),
             Happened::Datagram(datagram) => {
-                self.receive(&datagram)?;
+                let now = rt::now();
+                self.receive(&datagram, now)?;
                 // Others may have come with it.
                 for _ in 0..BATCH {
                     let Ok(datagram) = self.mailbox.datagrams().try_recv() else { break };
-                    self.receive(&datagram)?;
+                    self.receive(&datagram, now)?;
                 }
             }
             Happened::Else => {
@@ -214,6 +232,7 @@ impl<'a> Peer<'a> {
     /// Tells the peer that it is over, if it can be told at once.
     pub(super) fn say_goodbye(&mut self) {
         const PATIENCE: Duration = Duration::from_millis(200);
+        self.is_leaving = true;
         // Also when the session was cancelled.
         rt::shield(PATIENCE, || {
             if self.rtc.close().is_ok() {
@@ -244,7 +263,7 @@ impl<'a> Peer<'a> {
         }
     }
 
-    fn receive(&mut self, datagram: &Datagram) -> Result<(), PeerEnd> {
+    fn receive(&mut self, datagram: &Datagram, at: Instant) -> Result<(), PeerEnd> {
         self.client.add_received(datagram.bytes.len());
         let destination = self.candidate(datagram);
         // What is no packet of WebRTC is not worth more than the count of its bytes.
@@ -253,10 +272,9 @@ impl<'a> Peer<'a> {
         else {
             return Ok(());
         };
-        let now = rt::now();
-        let input = Input::Receive(now, receive);
+        let input = Input::Receive(at, receive);
         if self.rtc.accepts(&input) {
-            self.heard = now;
+            self.heard = self.heard.max(at);
             self.outbox.heard(datagram.source, datagram.local);
             match self.rtc.handle_input(input) {
                 // It may be from anybody who knows the peer's address (RFC 6347 §4.1.2.7, RFC 9147 §4.5.2). A peer with which
@@ -282,7 +300,7 @@ impl<'a> Peer<'a> {
     }
 
     fn flush(&mut self) -> Result<(), PeerEnd> {
-        let sent = self.outbox.flush(self.mailbox);
+        let sent = self.outbox.flush(self.mailbox, self.is_connected && !self.is_leaving);
         self.client.sent.set(self.outbox.total());
         sent.map_err(PeerEnd::Io)
     }

@@ -4,12 +4,14 @@ use super::{
     addresses::{self, Local, Transport},
     routes::{Datagram, Routes},
     tcp::Newcomers,
+    tray::Tray,
 };
 use std::{
     cell::{Cell, RefCell},
     io::{self, IoSliceMut},
     net::{IpAddr, SocketAddr},
     rc::Rc,
+    time::Duration,
 };
 use thalweg_runtime::{
     self as rt,
@@ -27,10 +29,14 @@ pub struct Port {
     announced: RefCell<Vec<IpAddr>>,
     routes: RefCell<Routes>,
     newcomers: Newcomers,
+    tray: Tray,
     can_cut: bool,
     /// Packets that were for nobody.
     strays: Cell<u64>,
 }
+
+/// After feedback on congestion so much time passes before the socket is looked at again.
+const FEEDBACK_PAUSE: Duration = Duration::from_millis(2);
 
 /// Longer datagrams are none of WebRTC's: its packets fit the least MTU there is, with room to spare.
 const DATAGRAM_BYTES: usize = 2_048;
@@ -46,7 +52,17 @@ impl Port {
         let can_cut = socket.has_segmentation()?;
         let announced = RefCell::new(announced);
         let (tcp, routes, newcomers, strays) = Default::default();
-        Ok(Rc::new(Self { socket, local, tcp, announced, routes, newcomers, can_cut, strays }))
+        Ok(Rc::new(Self {
+            socket,
+            local,
+            tcp,
+            announced,
+            routes,
+            newcomers,
+            tray: Tray::new(),
+            can_cut,
+            strays,
+        }))
     }
 
     /// Where it listens.
@@ -59,7 +75,7 @@ impl Port {
         self.strays.get()
     }
 
-    /// Hands out what arrives, until the coroutine is cancelled.
+    /// Hands out what arrives, and sends what peers have left, until the coroutine is cancelled.
     ///
     /// # Suspends
     ///
@@ -69,6 +85,16 @@ impl Port {
     ///
     /// What the socket reports, a cancellation included.
     pub fn serve(&self) -> io::Result<()> {
+        rt::scope(|scope| {
+            let sender = scope.spawn(|| self.send_left());
+            let end = self.receive();
+            sender.cancel();
+            let _over = sender.join();
+            end
+        })
+    }
+
+    fn receive(&self) -> io::Result<()> {
         let mut memory = vec![0; UdpSocket::BATCH * DATAGRAM_BYTES];
         let mut meta = vec![RecvMeta::new(); UdpSocket::BATCH];
         loop {
@@ -80,10 +106,15 @@ impl Port {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
                 Err(error) => return Err(error),
             };
+            let mut can_wait = true;
             for (meta, buffer) in meta.iter().zip(&buffers).take(count) {
                 if !meta.truncated {
-                    self.route(meta, buffer.get(..meta.len).unwrap_or_default());
+                    can_wait &= self.route(meta, buffer.get(..meta.len).unwrap_or_default());
                 }
+            }
+            // With many viewers feedback comes all the time; it is taken some at a time.
+            if can_wait {
+                rt::sleep(FEEDBACK_PAUSE)?;
             }
         }
     }
@@ -91,6 +122,35 @@ impl Port {
     /// What peers are told from now on, as in [`Port::new`].
     pub fn set_announced(&self, announced: Vec<IpAddr>) {
         self.announced.replace(announced);
+    }
+
+    fn send_left(&self) -> io::Result<()> {
+        loop {
+            self.tray.wait()?;
+            self.empty_tray()?;
+        }
+    }
+
+    fn empty_tray(&self) -> io::Result<()> {
+        // So that the packets of a peer stay in their order.
+        let _turn = self.tray.turn.lock()?;
+        let runs = self.tray.take();
+        let sent = self.send(&runs);
+        self.tray.give_back(runs.into_iter());
+        sent
+    }
+
+    /// Leaves runs to be sent soon, with those of other peers.
+    ///
+    /// # Suspends
+    ///
+    /// When much is waiting, while the socket's buffer is full.
+    pub(super) fn leave(&self, runs: impl Iterator<Item = Run>) -> io::Result<()> {
+        if self.tray.put(runs) { self.empty_tray() } else { Ok(()) }
+    }
+
+    pub(super) const fn tray(&self) -> &Tray {
+        &self.tray
     }
 
     /// Where connections of TCP are taken from now on.
@@ -123,13 +183,18 @@ impl Port {
         self.strays.set(self.strays.get() + 1);
     }
 
-    fn route(&self, meta: &RecvMeta, bytes: &[u8]) {
+    /// Hands a packet to whom it is for, who may not have to be woken for it: that is the result.
+    fn route(&self, meta: &RecvMeta, bytes: &[u8]) -> bool {
         let source = SocketAddr::new(meta.source.ip().to_canonical(), meta.source.port());
-        let inbox = self.routes.borrow_mut().find(bytes, source, rt::now());
-        let Some(inbox) = inbox else { return self.add_stray() };
+        let at = rt::now();
+        let inbox = self.routes.borrow_mut().find(bytes, source, at);
+        let Some(inbox) = inbox else {
+            self.add_stray();
+            return false;
+        };
         let local = meta.local.map(|local| local.to_canonical());
         let (transport, bytes) = (Transport::Udp, bytes.to_vec());
-        inbox.offer(Datagram { transport, source, local, bytes });
+        inbox.offer(Datagram { transport, source, local, at, bytes })
     }
 
     /// Sends those runs that are for UDP; what cannot be sent is lost, as any datagram may be.

@@ -7,6 +7,7 @@
 use super::{
     addresses::Transport,
     port::{Port, Run},
+    rtcp,
     stun::{self, Check},
     wire::Wire,
 };
@@ -32,6 +33,8 @@ pub(super) struct Datagram {
     pub(super) source: SocketAddr,
     /// The address of this machine that it came to.
     pub(super) local: Option<IpAddr>,
+    /// When it came.
+    pub(super) at: Instant,
     pub(super) bytes: Vec<u8>,
 }
 
@@ -56,6 +59,8 @@ pub(super) struct Routes {
 #[derive(Debug)]
 pub(super) struct Inbox {
     sender: Sender<Datagram>,
+    /// Feedback on congestion, for which no peer is woken.
+    feedback: RefCell<VecDeque<Datagram>>,
     /// From where its checks came over UDP.
     addresses: RefCell<Vec<SocketAddr>>,
     /// Its connections of TCP by the addresses they come from, the latest last.
@@ -81,6 +86,9 @@ struct Known {
 
 /// Packets that wait for one peer at most; what is beyond is lost, as in a socket's buffer.
 const INBOX: usize = 256;
+
+/// Feedback that waits for one peer until it is woken by something else: more than comes between two pictures.
+const FEEDBACK_MAX: usize = 16;
 
 /// Addresses of one peer that are known at a time: its interfaces, IPv4 and IPv6, before and after NAT.
 const ADDRESSES_MAX: usize = 16;
@@ -190,13 +198,22 @@ impl Known {
 impl Inbox {
     fn new() -> (Rc<Self>, Receiver<Datagram>) {
         let (sender, datagrams) = channel::bounded(INBOX);
-        let (addresses, wires, unsent, seen) = Default::default();
-        (Rc::new(Self { sender, addresses, wires, unsent, seen }), datagrams)
+        let (feedback, addresses, wires, unsent, seen) = Default::default();
+        (Rc::new(Self { sender, feedback, addresses, wires, unsent, seen }), datagrams)
     }
 
-    /// A peer that does not keep up loses packets.
-    pub(super) fn offer(&self, datagram: Datagram) {
+    /// A peer that does not keep up loses packets. The result is whether this one can wait until it is woken for
+    /// something else.
+    pub(super) fn offer(&self, datagram: Datagram) -> bool {
+        if rtcp::is_congestion_feedback(&datagram.bytes) {
+            let mut feedback = self.feedback.borrow_mut();
+            if feedback.len() < FEEDBACK_MAX {
+                feedback.push_back(datagram);
+                return true;
+            }
+        }
         let _lost = self.sender.try_send(datagram);
+        false
     }
 
     /// Hands over a packet of TCP, which can wait.
@@ -273,6 +290,12 @@ impl Mailbox {
         &self.datagrams
     }
 
+    /// Feedback on congestion, which is a peer's to take when it was woken for something else: it comes too often to be
+    /// worth a wake-up each.
+    pub(super) fn take_feedback(&self) -> Option<Datagram> {
+        self.inbox.feedback.borrow_mut().pop_front()
+    }
+
     pub(super) const fn port(&self) -> &Rc<Port> {
         &self.port
     }
@@ -296,12 +319,23 @@ impl Mailbox {
     ///
     /// While the socket's buffer is full. Connections of TCP get a turn, and no more.
     pub(super) fn send(&self, runs: &[Run]) -> io::Result<()> {
+        self.send_by_wire(runs)?;
+        self.port.send(runs)
+    }
+
+    /// As [`Mailbox::send`], but what goes by UDP is sent soon, with what other peers send.
+    pub(super) fn leave(&self, runs: &mut Vec<Run>) -> io::Result<()> {
+        self.send_by_wire(runs)?;
+        self.port.leave(runs.drain(..).filter(|run| run.transport == Transport::Udp))
+    }
+
+    fn send_by_wire(&self, runs: &[Run]) -> io::Result<()> {
         let by_wire = runs.iter().filter(|run| run.transport == Transport::Tcp);
         let now = rt::now();
         if by_wire.filter(|run| self.inbox.send(run, now)).count() > 0 {
             rt::yield_now()?;
         }
-        self.port.send(runs)
+        Ok(())
     }
 }
 

@@ -20,6 +20,7 @@ use std::{
     collections::{HashMap, VecDeque},
     io,
     rc::{Rc, Weak},
+    time::Duration,
 };
 use thalweg_runtime::{self as rt, JoinHandle, WaitError, sync::Cond};
 use tracing::{info, warn};
@@ -86,7 +87,10 @@ const PICTURES: &str = "webrtc.pictures";
 
 /// The most bytes of payload in one packet. With headers, extensions, SRTP's tag, UDP and IPv6 it stays below 1 280, which
 /// every link carries (RFC 8200 §5).
-const PAYLOAD_BYTES: usize = 1_150;
+const PAYLOAD_BYTES: usize = 1_184;
+
+/// How long sound waits for a picture to go with.
+const SOUND_PATIENCE: Duration = Duration::from_millis(10);
 
 /// The most that a ring holds, in bytes; as much as a GOP of 8 s at 16 Mbit/s.
 const RING_BYTES: usize = 16 << 20;
@@ -297,7 +301,11 @@ impl Stage {
     pub(super) fn take_frames(&self, frames: &Frames) {
         while let Ok(coded) = frames.recv() {
             self.push_sound(coded.pts, &coded.payload);
-            self.more.broadcast();
+            // To wake a viewer costs more than a packet of sound: a picture that comes soon takes it along.
+            let wait = self.more.wait_until(rt::now() + SOUND_PATIENCE);
+            if wait.is_err() {
+                self.more.broadcast();
+            }
         }
     }
 

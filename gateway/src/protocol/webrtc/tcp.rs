@@ -133,7 +133,10 @@ fn carry(socket: &TcpStream, session: &Session, port: &Port, settings: Settings)
     inbox.connect(source, &wire);
     let end = rt::scope(|scope| {
         let writer = scope.spawn(|| write(socket, &wire, settings.stall));
-        let datagram = |bytes| Datagram { transport: Transport::Tcp, source, local, bytes };
+        let datagram = |bytes| {
+            let (transport, at) = (Transport::Tcp, rt::now());
+            Datagram { transport, source, local, at, bytes }
+        };
         let end = read(frames, first, |bytes| inbox.deliver(datagram(bytes)).is_ok());
         let is_over = wire.is_closed();
         writer.cancel();
