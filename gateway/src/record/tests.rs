@@ -361,3 +361,82 @@ fn an_error_of_a_disk_is_said_with_the_path() {
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
     assert!(error.to_string().contains("/nonexistent"), "{error}");
 }
+
+#[test]
+fn a_folder_that_was_removed_is_made_again_and_taken() {
+    let folder = Folder::new();
+    let root = folder.0.join("recordings");
+    run(move || {
+        let registry = registry();
+        let recorder = Recorder::new(registry.clone(), settings(&root));
+        let rules = recorder.clone();
+        let _rules = rt::spawn(move || rules.follow_rules());
+        let mut publisher = publish(&registry);
+        push(&mut publisher, 0..4);
+        fs::remove_dir_all(&root).unwrap();
+        push(&mut publisher, 4..12);
+        let status = recorder.list().remove(0);
+        assert_eq!((status.phase, status.files), (Phase::Recording, 2));
+        assert_eq!(recorder.library().count(), 1, "what is gone is not listed");
+        let theirs = Library::new(disk_of(&root)).open(&Cell::new(None)).unwrap_err();
+        assert!(theirs.to_string().contains("another gateway records there"), "{theirs}");
+    });
+}
+
+#[test]
+fn what_a_stream_left_waits_for_the_disk_beside_the_next_of_its_name() {
+    let folder = Folder::new();
+    let root = folder.0.clone();
+    run(move || {
+        let registry = registry();
+        let finished = Rc::new(RefCell::new(Vec::new()));
+        let told = Rc::clone(&finished);
+        let on_file = Rc::new(move |file: &super::Finished| told.borrow_mut().push(file.clone()));
+        let recorder = Recorder::new(registry.clone(), Settings { on_file, ..settings(&root) });
+        let rules = recorder.clone();
+        let _rules = rt::spawn(move || rules.follow_rules());
+        let mut publisher = publish(&registry);
+        push(&mut publisher, 0..3);
+        let disk = recorder.library().disk().clone();
+        let hangs = disk.hang().unwrap();
+        push(&mut publisher, 3..6);
+        drop(publisher);
+        rt::sleep(Duration::from_secs(30)).unwrap();
+        assert_eq!((registry.list().len(), recorder.running()), (0, 1));
+        let mut publisher = publish(&registry);
+        push(&mut publisher, 0..3);
+        assert_eq!(recorder.running(), 2);
+        drop(hangs);
+        push(&mut publisher, 3..5);
+        assert_eq!(recorder.running(), 1);
+        drop(publisher);
+        while recorder.running() > 0 {
+            rt::sleep(Duration::from_millis(100)).unwrap();
+        }
+        let seconds = |file: &super::Finished| (file.duration.as_secs(), file.error.clone());
+        let all: Vec<_> = finished.borrow().iter().map(seconds).collect();
+        assert_eq!(all, [(6, None), (5, None)]);
+    });
+}
+
+#[test]
+fn what_could_not_be_noted_is_noted_later() {
+    let folder = Folder::new();
+    let root = folder.0.clone();
+    rt::run(move || {
+        let library = Library::new(disk_of(&root));
+        let entry = record(&library, "live/cam", "{stream}.{ext}", 3);
+        let stalled = Cell::new(None);
+        // Nobody can write there.
+        let place = root.join(note::path(&entry.id.to_string()) + ".new");
+        fs::create_dir(&place).unwrap();
+        library.end(&entry, State::Failed("the disk was full".into()));
+        assert!(library.note(&entry, &stalled).is_err());
+        assert!(library.note_rest(&stalled).is_err());
+        fs::remove_dir(&place).unwrap();
+        library.note_rest(&stalled).unwrap();
+        let text = fs::read(root.join(note::path(&entry.id.to_string()))).unwrap();
+        let noted = note::Note::parse(&text).unwrap().state();
+        assert_eq!(noted, State::Failed("the disk was full".into()));
+    });
+}
