@@ -8,14 +8,15 @@ use std::{
     rc::Rc,
     time::{Duration, Instant},
 };
-use thalweg_runtime::{WaitError, sync::Cond};
+use thalweg_runtime::{self as rt, WaitError, sync::Cond};
 
 /// The queue of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Wire {
     /// Whole frames.
     queue: RefCell<Vec<u8>>,
-    /// When the first of them came.
+    /// Since when the link has not taken what there was for it: when the write that is under way began, or, without one, when
+    /// the first frame came.
     since: Cell<Option<Instant>>,
     more: Cond,
     is_closed: Cell<bool>,
@@ -24,8 +25,8 @@ pub(super) struct Wire {
 /// So much may wait: a large picture.
 const QUEUE_BYTES: usize = 512 << 10;
 
-/// So long may the first of what waits do so. What comes after that is lost rather than late.
-const LATE: Duration = Duration::from_secs(1);
+/// So long may the link take for what it was given at once. What comes after that is lost rather than late.
+const LATE: Duration = Duration::from_millis(500);
 
 /// So much of the memory for it is kept.
 const KEPT_BYTES: usize = 16 << 10;
@@ -43,9 +44,7 @@ impl Wire {
         if self.is_closed.get() || is_late || queue.len() + 2 + packet.len() > QUEUE_BYTES {
             return false;
         }
-        if queue.is_empty() {
-            self.since.set(Some(now));
-        }
+        self.since.set(self.since.get().or(Some(now)));
         // RFC 4571 §2.
         queue.extend(len.to_be_bytes());
         queue.extend_from_slice(packet);
@@ -59,7 +58,7 @@ impl Wire {
         self.queue.borrow().len() >= QUEUE_BYTES / 2
     }
 
-    /// Takes all that waits, in the place of what `bytes` had; `false` when it is closed and nothing is left.
+    /// Takes all that waits, in the place of what `bytes` had, which has been written; `false` when it is closed and nothing is left.
     ///
     /// # Suspends
     ///
@@ -72,13 +71,14 @@ impl Wire {
         bytes.clear();
         // What a burst took is given back.
         bytes.shrink_to(KEPT_BYTES);
+        self.since.set(None);
         while self.queue.borrow().is_empty() {
             if self.is_closed.get() {
                 return Ok(false);
             }
             self.more.wait()?;
         }
-        self.since.set(None);
+        self.since.set(Some(rt::now()));
         std::mem::swap(bytes, &mut *self.queue.borrow_mut());
         Ok(true)
     }
@@ -99,7 +99,6 @@ impl Wire {
 mod tests {
     use super::*;
     use std::io;
-    use thalweg_runtime as rt;
 
     #[test]
     fn packets_leave_in_frames_and_what_there_is_no_room_for_is_lost() {
@@ -121,13 +120,18 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_added_behind_what_has_waited_too_long() {
+    fn nothing_is_added_behind_what_the_link_takes_too_long_for() {
         rt::run(|| -> io::Result<()> {
             let (wire, now) = (Wire::new(), rt::now());
             assert!(wire.push(b"first", now) && wire.push(b"second", now + LATE / 2));
             assert!(!wire.push(b"third", now + LATE));
-            assert!(wire.take(&mut Vec::new())?);
-            assert!(wire.push(b"fourth", now + LATE));
+            let mut bytes = Vec::new();
+            assert!(wire.take(&mut bytes)?);
+            // The write of these two is under way.
+            let now = rt::now();
+            assert!(wire.push(b"fourth", now) && !wire.push(b"fifth", now + LATE));
+            assert!(wire.take(&mut bytes)?);
+            assert_eq!(bytes, b"\0\x06fourth");
             Ok(())
         })
         .unwrap();
