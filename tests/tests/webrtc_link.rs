@@ -96,8 +96,8 @@ fn a_viewer_whose_link_does_not_carry_the_stream_skips_instead_of_falling_behind
     let gateway = Gateway::start(&["play.wait_ms=20000"]);
     let _publisher = publish_live_with(&gateway.srt_publish(CAM), "320x240", NOISE);
     gateway.wait_for_frames(CAM, 30);
-    // What two seconds bring waits before it: a viewer that gets everything is two seconds late.
-    let link = Link::builder().queue_limit(Duration::from_secs(2)).start(gateway.webrtc());
+    // What five seconds bring waits before it: a viewer that gets everything is five seconds late.
+    let link = Link::builder().queue_limit(Duration::from_secs(5)).start(gateway.webrtc());
     let link = link.expect("a relay on the loopback");
     let (browser, players) = (Browser::start(), Players::start());
     let open = || browser.open(&players.webrtc_page(), View::DESK);
@@ -124,10 +124,10 @@ fn a_viewer_whose_link_does_not_carry_the_stream_skips_instead_of_falling_behind
         far.is_some_and(|it| it["skips"].as_u64() >= Some(3))
     });
     assert!(seen(&far)[1] >= keys + 2.0, "pictures to begin with arrive: {:?}", seen(&far));
-    assert!(longest < 1.5, "packets waited for {longest} s, of the 2 s that may wait");
+    assert!(longest < 2.5, "packets waited for {longest} s, of the 5 s that may wait");
     let client = of("far").expect("it skips");
     let carries = figure(&client, "link_bits_per_s").expect("what the link carries is told");
-    assert!((600_000.0..1_900_000.0).contains(&carries), "{carries} of 1 300 000 bit/s");
+    assert!((400_000.0..2_000_000.0).contains(&carries), "{carries} of 1 300 000 bit/s");
     gateway.wait_for_log(&["the viewer's link does not carry the stream"]);
 
     link.set_rate_limit(None);
