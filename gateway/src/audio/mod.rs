@@ -23,7 +23,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
         mpsc::{SyncSender, TrySendError, sync_channel},
     },
     thread,
@@ -61,7 +61,7 @@ pub struct Transcoder {
     config: Rc<CodecConfig>,
     /// The configuration of what goes in, as the thread knows it.
     from: RefCell<Rc<CodecConfig>>,
-    left_out: Cell<u64>,
+    left_out: Arc<AtomicU64>,
     is_over: Cell<bool>,
     failed: Arc<AtomicU32>,
 }
@@ -115,13 +115,14 @@ impl Transcoder {
     ) -> io::Result<(Self, Frames)> {
         let config = Rc::new(to.config()?);
         let failed = Arc::<AtomicU32>::default();
-        let theirs = Arc::clone(&failed);
+        let left_out = Arc::<AtomicU64>::default();
+        let theirs = (Arc::clone(&failed), Arc::clone(&left_out));
         let (input, units) = sync_channel(WAITING);
         let (frames, output) = channel::remote(READY);
         thread::Builder::new()
             .name("thalweg-audio".to_owned())
             .spawn(move || worker::run(&units, (format, to), theirs, &frames))?;
-        let (from, left_out) = (RefCell::new(Rc::clone(from)), Cell::new(0));
+        let from = RefCell::new(Rc::clone(from));
         let is_over = Cell::new(false);
         Ok((Self { input, config, from, left_out, is_over, failed }, Frames(output)))
     }
@@ -149,8 +150,8 @@ impl Transcoder {
     }
 
     /// How many units were left out.
-    pub const fn left_out(&self) -> u64 {
-        self.left_out.get()
+    pub fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
     }
 
     /// How many units in a row, up to now, could not be decoded; there may be no decoder for this kind of a codec.
@@ -167,7 +168,7 @@ impl Transcoder {
     fn send(&self, message: Message) -> bool {
         let sent = self.input.try_send(message);
         if let Err(error) = &sent {
-            self.left_out.set(self.left_out.get() + 1);
+            self.left_out.fetch_add(1, Ordering::Relaxed);
             self.is_over.set(matches!(error, TrySendError::Disconnected(_)));
         }
         sent.is_ok()

@@ -230,3 +230,31 @@ fn units_that_come_faster_than_the_thread_works_wait_for_nobody_and_are_counted(
     let mut times = coded.iter().map(|coded| coded.pts);
     assert!(times.next().is_some_and(|first| times.all(|time| time > first)), "{coded:?}");
 }
+
+#[test]
+fn sound_goes_on_when_its_codec_changes() {
+    let (aac, opus) = (tone(Target::Aac, 1), tone(Target::Opus, 1));
+    let run = move || -> io::Result<Vec<Coded>> {
+        let (transcoder, frames) = Transcoder::start(&aac.0, Target::Opus)?;
+        let mut at = 0;
+        for (config, payloads, frame) in [aac, opus] {
+            for payload in payloads.into_iter().take(20) {
+                let pts = Timestamp::ZERO + lasting(at);
+                at += frame;
+                let (track, config) = (TrackId(1), Rc::clone(&config));
+                let unit =
+                    AccessUnit { track, dts: pts, pts, random_access: true, config, payload };
+                transcoder.push(&unit).map_err(io::Error::other)?;
+            }
+        }
+        assert_eq!(transcoder.left_out(), 0);
+        drop(transcoder);
+        Ok(std::iter::from_fn(|| frames.recv().ok()).collect())
+    };
+    let coded = rt::run(run).unwrap();
+    // 20 × 1 024 and 20 × 960 samples, but for what is fewer than a frame.
+    assert!((40..=42).contains(&coded.len()), "{} frames", coded.len());
+    for pair in coded.windows(2) {
+        assert_eq!(pair[1].pts - pair[0].pts, Span::from_ms(20), "no gap and no overlap");
+    }
+}

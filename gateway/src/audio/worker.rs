@@ -10,11 +10,12 @@ use super::{
 };
 use crate::media::Timestamp;
 use std::{
+    collections::VecDeque,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
         mpsc::Receiver,
     },
 };
@@ -38,20 +39,20 @@ pub(super) struct Chain {
 
 /// Works until the other end is dropped. Decoders and encoders are made here, since that takes more of a stack than a
 /// coroutine has.
-#[expect(clippy::disallowed_methods, reason = "this thread is there to wait")]
 pub(super) fn run(
     units: &Receiver<Message>,
     (format, target): (Format, Target),
-    failed: Arc<AtomicU32>,
+    (failed, left_out): (Arc<AtomicU32>, Arc<AtomicU64>),
     frames: &RemoteSender<Coded>,
 ) {
+    let mut queue = Queue { waiting: VecDeque::new(), left_out };
     let mut next = Some((format, failed));
     while let Some((format, failed)) = next.take() {
         let mut chain = match Chain::new(format, target, failed) {
             Ok(chain) => chain,
             Err(error) => return warn!(?target, %error, "there is no encoder"),
         };
-        while let Ok(message) = units.recv() {
+        while let Some(message) = queue.next(units) {
             // What comes is by strangers, and decoders are large: a fault of theirs costs a unit, not the sound.
             match catch_unwind(AssertUnwindSafe(|| chain.take(message, frames))) {
                 Ok(true) => {}
@@ -63,6 +64,38 @@ pub(super) fn run(
                 }
             }
         }
+    }
+}
+
+/// What the thread has still to do.
+struct Queue {
+    waiting: VecDeque<Message>,
+    /// Units that were given up, for all to see.
+    left_out: Arc<AtomicU64>,
+}
+
+/// When more than a second of AAC waits, the machine is too slow: what is old then helps nobody, and the newest is gone on with.
+const LATE: usize = 48;
+const KEPT: usize = 8;
+
+impl Queue {
+    /// The next message; `None` when there will be none.
+    #[expect(clippy::disallowed_methods, reason = "this thread is there to wait")]
+    fn next(&mut self, units: &Receiver<Message>) -> Option<Message> {
+        if self.waiting.is_empty() {
+            self.waiting.push_back(units.recv().ok()?);
+        }
+        self.waiting.extend(units.try_iter());
+        if self.waiting.len() > LATE {
+            let mut spare = self.waiting.len() - KEPT;
+            self.waiting.retain(|message| {
+                let is_old = spare > 0 && matches!(message, Message::Unit { .. });
+                spare = spare.saturating_sub(1);
+                self.left_out.fetch_add(u64::from(is_old), Ordering::Relaxed);
+                !is_old
+            });
+        }
+        self.waiting.pop_front()
     }
 }
 

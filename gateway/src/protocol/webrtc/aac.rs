@@ -4,7 +4,11 @@ use crate::{
     audio::{Coded, Frames, Target, Transcoder},
     media::{AccessUnit, Codec, CodecConfig, Track, TrackId},
 };
-use std::{cell::RefCell, collections::VecDeque, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    rc::Rc,
+};
 use thalweg_runtime::{self as rt, sync::Cond};
 use tracing::warn;
 
@@ -12,6 +16,8 @@ use tracing::warn;
 #[derive(Debug)]
 pub(super) struct MadeAac {
     transcoder: Transcoder,
+    /// Units were left out, and it was said.
+    is_slow: Cell<bool>,
     ready: Rc<Ready>,
 }
 
@@ -33,7 +39,7 @@ impl MadeAac {
             let ready = Rc::<Ready>::default();
             let theirs = Rc::clone(&ready);
             rt::Builder::new().name("webrtc sound").spawn(move || theirs.fill(&frames))?;
-            Ok(Self { transcoder, ready })
+            Ok(Self { transcoder, is_slow: Cell::new(false), ready })
         });
         begun.inspect_err(|error| warn!(%error, "no AAC is made of the sound")).ok()
     }
@@ -53,6 +59,9 @@ impl MadeAac {
     pub(super) fn push(&self, unit: &AccessUnit) {
         // It is always Opus.
         let _known = self.transcoder.push(unit);
+        if self.transcoder.left_out() > 0 && !self.is_slow.replace(true) {
+            warn!("sound is left out of a publisher of WebRTC: making AAC does not keep up");
+        }
     }
 
     /// The next unit that is ready.
