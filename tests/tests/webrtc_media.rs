@@ -1,11 +1,11 @@
 //! What of a stream WebRTC's viewers see and hear, by its codecs, with Chromium at the other end.
 
 use serde_json::Value;
-use std::{thread, time::Duration};
+use std::{fs, thread, time::Duration};
 use thalweg_tests::{
     browser::{Browser, Page, Players, View},
-    gateway::{Gateway, Running, start},
-    media::publish_live_with,
+    gateway::{Gateway, Running, run, start, test_file},
+    media::{Seen, probe, publish_live_with, seen},
     rtp::{self, Track},
 };
 
@@ -171,4 +171,56 @@ fn sound_belongs_to_its_pictures_whatever_it_was_made_of() {
         }
     });
     drop(publishers);
+}
+
+/// So many seconds of a stream, as ffmpeg copies them.
+fn recorded(url: &str, seconds: &str) -> Seen {
+    let path = test_file("nut");
+    let file = path.to_str().expect("the path of a test file is text");
+    let arguments = ["-v", "error", "-i", url, "-t", seconds, "-map", "0", "-c", "copy", file];
+    let (_, _) = run("ffmpeg", &arguments, Duration::from_secs(40));
+    let seen = seen(probe(file), Duration::from_secs(20));
+    fs::remove_file(&path).expect("it is ours");
+    seen
+}
+
+/// That some seconds of a stream have all of a camera, and more than one picture to begin with.
+fn assert_carried(url: &str, codec: &str) {
+    let seen = recorded(url, "5");
+    let codecs: Vec<_> = seen.tracks.iter().map(|track| track.codec.as_str()).collect();
+    for codec in [codec, "aac", "opus"] {
+        assert!(codecs.contains(&codec), "{url}: {codecs:?}");
+    }
+    let video = seen.track("video").expect("it was just found");
+    assert!(video.rises() && video.packets.len() > 30, "{url}: {} pictures", video.packets.len());
+    let keys = video.packets.iter().filter(|packet| packet.is_key).count();
+    assert!(keys >= 2, "{url}: {keys} random-access points in 5 s");
+}
+
+#[test]
+fn a_camera_comes_out_of_hls_and_srt_and_vp8_of_what_can_carry_it() {
+    let gateway = Gateway::start(&["play.wait_ms=20000"]);
+    let (browser, players) = (Browser::start(), Players::start());
+    let open = || browser.open(&players.webrtc_page(), View::DESK);
+    let (h264, vp8) = (open(), open());
+    for (page, stream, codec) in [(&h264, "live/h264", "H264"), (&vp8, "live/vp8", "VP8")] {
+        let url = gateway.http(&format!("whip/{stream}"));
+        let answer = page.evaluate(&format!("publish('{url}', 'video/{codec}')"));
+        assert_eq!(status(&answer), 201, "{answer}");
+    }
+    gateway.wait_for_frames("live/h264", 60);
+    gateway.wait_for_frames("live/vp8", 30);
+    thread::scope(|scope| {
+        for (url, codec) in [
+            (gateway.http("live/h264.m3u8"), "h264"),
+            (gateway.srt_play("live/h264"), "h264"),
+            (gateway.http("live/vp8.mp4"), "vp8"),
+        ] {
+            scope.spawn(move || assert_carried(&url, codec));
+        }
+    });
+    // A transport stream has no way to carry VP8, and is sound alone.
+    let seen = recorded(&gateway.http("live/vp8.ts"), "2");
+    assert_eq!(seen.count("video"), 0);
+    gateway.wait_for_log(&["a track is left out", "live/vp8", "format=\"ts\""]);
 }
