@@ -45,7 +45,9 @@ impl Recording {
     pub fn start_in(dir: PathBuf, settings: &[&str]) -> Self {
         let token = format!("api.token={TOKEN}");
         let folder = format!("record.dir={}", dir.display());
-        let mut all = vec!["publish.grace_s=1", "record.streams=[\"live/*\"]", &token, &folder];
+        // Players come before their publisher, who takes a while on a machine that has much to do.
+        let base = ["publish.grace_s=1", "play.wait_ms=20000", "record.streams=[\"live/*\"]"];
+        let mut all = [&base[..], &[&*token, &*folder]].concat();
         all.extend(settings);
         Self { gateway: Gateway::start(&all), dir }
     }
