@@ -5,6 +5,7 @@
 //! has no time of decoding, so a picture that is shown before one that came earlier would hold up those after it.
 
 use super::{
+    negotiate::RESEND_PACKETS,
     reorder::{Reorder, Verdict},
     sound::{Heard, Sound},
 };
@@ -213,6 +214,13 @@ impl Stage {
         self.has_ended.get() || self.source.state() == SourceState::Ended
     }
 
+    /// How many packets a viewer may have to be sent again: those of a second, with room for livelier pictures.
+    pub(super) fn resend_packets(&self) -> usize {
+        const LEAST: usize = 100;
+        let a_second = self.ring.borrow().packets_a_second();
+        (a_second + a_second / 4).clamp(LEAST, RESEND_PACKETS)
+    }
+
     /// Where a viewer begins that comes now.
     pub(super) fn newest_mark(&self) -> Option<u64> {
         self.ring.borrow().mark
@@ -364,11 +372,22 @@ impl Pieces {
     }
 
     fn is_over(&self) -> bool {
-        let span = match (self.pieces.front(), self.pieces.back()) {
+        self.bytes > RING_BYTES || self.span() > RING_SPAN
+    }
+
+    fn span(&self) -> Span {
+        match (self.pieces.front(), self.pieces.back()) {
             (Some(oldest), Some(newest)) => newest.pts - oldest.pts,
             _ => Span::ZERO,
-        };
-        self.bytes > RING_BYTES || span > RING_SPAN
+        }
+    }
+
+    /// Packets of pictures, on the average.
+    fn packets_a_second(&self) -> usize {
+        let pictures = self.pieces.iter().filter(|piece| piece.kind == MediaKind::Video);
+        let packets = pictures.map(|piece| piece.packets.len()).sum::<usize>();
+        let span = self.span().max(Span::from_ms(1_000)).duration();
+        packets * 1_000 / usize::try_from(span.as_millis()).unwrap_or(usize::MAX)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     link::{Link, Strain},
-    negotiate::{Outgoing, RESEND_PACKETS, random_bytes},
+    negotiate::{Outgoing, random_bytes},
     peer::{Peer, PeerEnd},
     playout::Playout,
     stage::{Piece, Share, Stage},
@@ -56,6 +56,8 @@ struct Episode {
 #[derive(Debug)]
 struct Track {
     out: Outgoing,
+    /// So many packets are kept to be sent again at most.
+    resend: usize,
     /// Those of its packets and of what is sent again, until the first packet goes out.
     withheld: Option<(Ssrc, Option<Ssrc>)>,
     sequence: u64,
@@ -93,7 +95,9 @@ pub(super) fn watch(
     share: &Share,
 ) -> PeerEnd {
     let mut peer = peer;
-    let [video, audio] = [video, audio].map(|out| out.map(|out| Track::new(out, &mut peer.rtc)));
+    let resend = share.stage.resend_packets();
+    let [video, audio] =
+        [video, audio].map(|out| out.map(|out| Track::new(out, resend, &mut peer.rtc)));
     let mut viewer = Viewer {
         peer,
         stage: &share.stage,
@@ -365,7 +369,7 @@ enum Due {
 impl Track {
     /// Withholds the stream from the stack, which would report on it before there is something to report: with a time of RTP
     /// that no packet will have, after which browsers take no report for true before the fifth.
-    fn new(out: Outgoing, rtc: &mut Rtc) -> Self {
+    fn new(out: Outgoing, resend: usize, rtc: &mut Rtc) -> Self {
         let mut direct = rtc.direct_api();
         let stream = direct.stream_tx_by_mid(out.mid, None);
         let withheld = stream.map(|stream| (stream.ssrc(), stream.rtx()));
@@ -375,7 +379,7 @@ impl Track {
         // Neither begins at 0 (RFC 3550 §5.1); sequence numbers below 2^15, so that the first rollover is far.
         let [a, b, c, d, e, f] = random_bytes();
         let sequence = u64::from(u16::from_be_bytes([a & 0x3f, b]));
-        Self { out, withheld, sequence, offset: u32::from_be_bytes([c, d, e, f]) }
+        Self { out, resend, withheld, sequence, offset: u32::from_be_bytes([c, d, e, f]) }
     }
 
     /// Has the stack keep as much as can still be asked for.
@@ -384,7 +388,7 @@ impl Track {
         /// Half as much again as the stream; beyond that, sending again makes it worse.
         const RESEND_SHARE: f32 = 0.5;
         if let Some(stream) = rtc.direct_api().stream_tx_by_mid(self.out.mid, None) {
-            stream.set_rtx_cache(RESEND_PACKETS, RESEND, Some(RESEND_SHARE));
+            stream.set_rtx_cache(self.resend, RESEND, Some(RESEND_SHARE));
         }
     }
 
