@@ -1,6 +1,6 @@
 //! A folder on a disk that may be slow, be full or hang: work for it on threads of the pool, and how it is with it.
 //!
-//! At most [`PLACES`] threads are busy with one folder, so a disk that hangs does not take those that others need. Who
+//! At most twelve threads are busy with one folder, so a disk that hangs does not take those that others need. Who
 //! waits for it can be cancelled; what was begun goes on, since no thread can be called back from the kernel. What is
 //! done there, and how paths are made, is the business of who calls.
 
