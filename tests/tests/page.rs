@@ -85,6 +85,43 @@ fn what_webrtc_can_carry_is_played_by_it() {
 }
 
 #[test]
+fn a_camera_is_published_from_the_page_by_who_may_and_stopped_there() {
+    let users = r#"users = [{ name = "studio", password = "battery staple" }]"#;
+    let access = format!(r#"access=[{{ streams = "live/*", publish = {{ {users} }} }}]"#);
+    let gateway = Gateway::start(&["publish.grace_s=0", &access]);
+    let browser = Browser::start();
+    let page = browser.open(&page(&gateway), View::DESK);
+    page.until("document.querySelector('#publish').open");
+    page.fill("#publish input", "live/desk");
+    page.click(".camera button");
+    page.until("!document.querySelector('.camera .credential').hidden");
+    page.fill("[name=publisher]", "studio");
+    page.fill("[name=publisher-secret]", "battery staple");
+    page.click(".camera button");
+    page.until(
+        "document.querySelector('.camera [data-field=told]').textContent === 'Live as live/desk'",
+    );
+    let publishers = || gateway.clients("live/desk").into_iter().filter(|client| client.publishes);
+    assert!(
+        publishers().all(|client| client.protocol == "webrtc"),
+        "{:?}",
+        gateway.clients("live/desk")
+    );
+    open_stream(&page, "live/desk");
+    wait_for_pictures(&page, 25);
+    let _kept = page.whole_screenshot("page-camera");
+    page.click(".camera button");
+    until("the camera to be gone", || publishers().count() == 0);
+    assert_eq!(
+        page.evaluate("document.querySelector('.camera video').srcObject"),
+        serde_json::Value::Null
+    );
+    // But for the answer that said that it may not yet.
+    let complaints = page.complaints();
+    assert!(complaints.iter().all(|complaint| complaint.contains("401")), "{complaints:?}");
+}
+
+#[test]
 fn a_browser_with_neither_webrtc_nor_media_source_extensions_plays_by_hls() {
     let gateway = Gateway::start(&[]);
     let publisher = publish_live(&gateway.srt_publish(CAM), "320x240");
@@ -214,6 +251,8 @@ fn addresses_are_copied_also_where_a_page_has_no_clipboard() {
     let named = format!("http://gateway.test:{}/", gateway.http.port());
     let foreign = browser.open(&named, View::DESK);
     assert_eq!(foreign.evaluate("isSecureContext"), false);
+    let camera = foreign.until("document.querySelector('.camera:not([hidden])').innerText");
+    assert!(camera.as_str().is_some_and(|it| it.contains("over HTTPS")), "{camera}");
     for (page, host) in [(&local, "127.0.0.1"), (&foreign, "gateway.test")] {
         page.until("document.querySelector('#publish').open");
         page.click("#publish [data-field=addresses] .copy");

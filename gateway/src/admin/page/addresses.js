@@ -58,14 +58,19 @@ export function addressRow([kind, text]) {
     return row;
 }
 
+// The stream that an input names.
+export function named(input) {
+    const path = input.value.trim().replace(/^\/+/, '') || 'live/cam';
+    const [name, app] = [path.split('/').at(-1), path.split('/').slice(0, -1).join('/') || 'live'];
+    return { name, app, full: `${app}/${name}` };
+}
+
 export function howToPublish(root) {
     const input = root.querySelector('input');
     const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
     const coding = '-c:v libx264 -preset veryfast -tune zerolatency -pix_fmt yuv420p -g 50 -c:a aac';
     const tell = () => {
-        const path = input.value.trim().replace(/^\/+/, '') || 'live/cam';
-        const [name, app] = [path.split('/').at(-1), path.split('/').slice(0, -1).join('/') || 'live'];
-        const full = `${app}/${name}`;
+        const { name, app, full } = named(input);
         const ffmpeg = [...srt(full, 'publish'), ...rtmp(full)].map(([kind, url]) =>
             [kind, `ffmpeg -re -i input.mp4 ${coding} -f ${kind === 'SRT' ? 'mpegts' : 'flv'} ${quoted(url)}`]);
         const obs = [

@@ -39,6 +39,12 @@ export async function ask(path, method = 'GET') {
     return answer;
 }
 
+// A header for a user's password, or a token of nobody in particular (RFC 7617, RFC 6750).
+export function authorization(user, secret) {
+    const utf8 = (text) => String.fromCharCode(...new TextEncoder().encode(text));
+    return user ? `Basic ${btoa(utf8(`${user}:${secret}`))}` : `Bearer ${secret}`;
+}
+
 const signIn = byId('sign-in');
 
 // Asks for a credential; whether there is one then, which there is unless one `mayDecline`.
@@ -56,9 +62,7 @@ export function signedIn(why, mayDecline) {
         signIn.onsubmit = (event) => {
             event.preventDefault();
             const [user, secret] = [signIn.elements.user.value, signIn.elements.secret.value];
-            const utf8 = (text) => String.fromCharCode(...new TextEncoder().encode(text));
-            const credential = user ? `Basic ${btoa(utf8(`${user}:${secret}`))}` : `Bearer ${secret}`;
-            sessionStorage.setItem(CREDENTIAL, credential);
+            sessionStorage.setItem(CREDENTIAL, authorization(user, secret));
             end(true);
         };
         field(signIn, 'cancel').onclick = () => end(false);

@@ -31,10 +31,12 @@ const FILES: &[File] = &[
     ("/page/figures.js", SCRIPT, include_str!("figures.js")),
     ("/page/hls.js", SCRIPT, include_str!("hls.js")),
     ("/page/mp4.js", SCRIPT, include_str!("mp4.js")),
+    ("/page/offer.js", SCRIPT, include_str!("offer.js")),
     ("/page/recordings.js", SCRIPT, include_str!("recordings.js")),
     ("/page/screen.js", SCRIPT, include_str!("screen.js")),
     ("/page/stream.js", SCRIPT, include_str!("stream.js")),
     ("/page/whep.js", SCRIPT, include_str!("whep.js")),
+    ("/page/whip.js", SCRIPT, include_str!("whip.js")),
 ];
 
 /// Holds `{srt}`, `{rtmp}`, `{rtmps}`, `{webrtc}`: ports; `{hls}`: whether there is HLS; `{publish}`, `{play}`: items of lists.

@@ -12,6 +12,7 @@ import { Events } from './page/events.js';
 import { Readings, bits, bytes, duration } from './page/figures.js';
 import { Recordings } from './page/recordings.js';
 import { Stream } from './page/stream.js';
+import { Camera } from './page/whip.js';
 
 const PERIOD_MS = 1000;
 // As many as the API gives at once.
@@ -167,4 +168,5 @@ field(document.querySelector('footer'), 'sign-out').addEventListener('click', ()
     location.reload();
 });
 howToPublish(byId('publish'));
+new Camera(byId('publish'));
 follow();

@@ -2,8 +2,9 @@
 
 import { encoded, here, ports } from './addresses.js';
 import { Unplayable } from './mp4.js';
+import { Refused, begin, end } from './offer.js';
 
-// From the answer to the first packet; where UDP does not get through there is none.
+// From the answer to the first packet; where a network lets nothing through there is none.
 const CONNECT_MS = 5000;
 
 export class WhepPlayer {
@@ -29,14 +30,13 @@ export class WhepPlayer {
         connection.addTransceiver('video', { direction: 'recvonly' });
         this.audio = connection.addTransceiver('audio', { direction: 'recvonly' });
         const media = new MediaStream(connection.getReceivers().map((receiver) => receiver.track));
-        await connection.setLocalDescription();
-        await connection.setRemoteDescription({ type: 'answer', sdp: await this.offer(connection.localDescription.sdp) });
+        await this.begin(connection);
         if (!this.suffices()) throw Object.assign(new Unplayable('Its sound does not go by WebRTC.'), { isPartial: true });
         this.video.srcObject = media;
         // Muted, it may; and where it may not, its viewer starts it.
         this.video.play().catch(() => {});
         const timer = setTimeout(() => {
-            if (connection.connectionState !== 'connected') this.fail('Media do not get through by UDP.');
+            if (connection.connectionState !== 'connected') this.fail('Media do not get through.');
         }, CONNECT_MS);
         await this.ended(connection).finally(() => clearTimeout(timer));
     }
@@ -48,19 +48,13 @@ export class WhepPlayer {
         return (direction === null || direction === 'recvonly') && !this.stream.isSilentByWebRtc();
     }
 
-    // Sends the offer; its answer.
-    async offer(sdp) {
-        const response = await fetch(new URL(`whep/${encoded(this.stream.path)}`, here), {
-            method: 'POST',
-            headers: { 'Content-Type': 'application/sdp' },
-            body: sdp,
-            credentials: 'omit',
-            signal: this.aborter.signal,
-        });
-        const text = await response.text();
-        if (!response.ok) throw new Unplayable(text.trim().slice(0, 200));
-        this.session = new URL(response.headers.get('location'), response.url);
-        return text;
+    async begin(connection) {
+        const address = new URL(`whep/${encoded(this.stream.path)}`, here);
+        try {
+            this.session = await begin(connection, address, { signal: this.aborter.signal });
+        } catch (error) {
+            throw error instanceof Refused ? new Unplayable(error.message) : error;
+        }
     }
 
     ended(connection) {
@@ -78,7 +72,6 @@ export class WhepPlayer {
         const close = () => this.connection?.close();
         if (!this.session || isOver) return close();
         // First, since the session ends with the connection, and is not found then.
-        const leaving = fetch(this.session, { method: 'DELETE', credentials: 'omit', keepalive: true });
-        return leaving.catch(() => {}).finally(close);
+        return end(this.session).finally(close);
     }
 }
