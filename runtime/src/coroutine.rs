@@ -215,6 +215,14 @@ impl Task {
         self.alerts.set(if cancelled { others | CANCELLED } else { others });
     }
 
+    /// Whether a panic ended it, of which nobody has been told yet.
+    pub(crate) fn has_panicked(&self) -> bool {
+        let outcome = self.outcome.take();
+        let has_panicked = matches!(outcome, Some(Outcome::Panic(_)));
+        self.outcome.set(outcome);
+        has_panicked
+    }
+
     /// Makes the coroutine that will run `f` on `stack`. `f`'s value goes to the outcome, if a
     /// handle is left to take it.
     ///

@@ -413,6 +413,9 @@ impl Scheduler {
         self.stacks.borrow_mut().give_back(stack);
         self.live.set(self.live.get() - 1);
         task.state.set(State::Ended);
+        if task.has_panicked() {
+            self.counters.panicked.set(self.counters.panicked.get() + 1);
+        }
         // Still as the running coroutine, or each wake would seem to come from outside.
         task.joiners.wake_all();
         self.running.set(None);
@@ -652,6 +655,7 @@ impl Scheduler {
             wakeups_by_timers: by_timers,
             wakeups_by_cancellation: by_cancellation,
             spawned: self.next_id.get() - 1,
+            panicked: self.counters.panicked.get(),
             live: self.live(),
             runnable: self.ready.len() + self.urgent.len(),
             timers: self.deadlines.entries(),

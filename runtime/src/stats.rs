@@ -24,6 +24,8 @@ pub struct Stats {
     pub wakeups_by_cancellation: u64,
     /// Coroutines spawned.
     pub spawned: u64,
+    /// Coroutines that a panic ended.
+    pub panicked: u64,
     /// Coroutines that have not ended.
     pub live: usize,
     /// Coroutines in the run queue.
@@ -64,6 +66,7 @@ pub(crate) struct Counters {
     pub(crate) turns: std::cell::Cell<u64>,
     pub(crate) switches: std::cell::Cell<u64>,
     pub(crate) wakeups: [std::cell::Cell<u64>; 4],
+    pub(crate) panicked: std::cell::Cell<u64>,
     turn_times: std::cell::RefCell<TurnTimes>,
 }
 

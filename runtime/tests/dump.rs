@@ -302,13 +302,15 @@ fn statistics_count_what_happened() {
         rt::yield_now().unwrap();
         sleeper.cancel();
         sleeper.join().unwrap().unwrap_err();
+        rt::spawn(|| panic!("as it should")).join().unwrap_err();
         (before, rt::stats().unwrap())
     });
     let (before, after) = counted.unwrap();
-    assert_eq!(after.spawned - before.spawned, 2);
+    assert_eq!(after.spawned - before.spawned, 3);
+    assert_eq!(after.panicked - before.panicked, 1);
     assert_eq!(after.wakeups_by_timers - before.wakeups_by_timers, 5);
-    // Five signals, two ends that were joined.
-    assert_eq!(after.wakeups_by_fellows - before.wakeups_by_fellows, 7);
+    // Five signals, three ends that were joined.
+    assert_eq!(after.wakeups_by_fellows - before.wakeups_by_fellows, 8);
     assert_eq!(after.wakeups_by_cancellation - before.wakeups_by_cancellation, 1);
     assert!(after.turns > before.turns);
     assert_eq!((after.live, after.stacks_in_use, after.runnable), (1, 1, 0));

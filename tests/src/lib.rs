@@ -3,6 +3,7 @@
 pub mod api;
 pub mod browser;
 pub mod disk;
+pub mod feedback;
 pub mod gateway;
 pub mod hook_server;
 pub mod ice;

@@ -11,6 +11,7 @@ use std::{
 use str0m::{
     Candidate, Event, Input, Output, Rtc, RtcConfig,
     change::SdpAnswer,
+    crypto::{CryptoProvider, from_feature_flags},
     media::{Direction, MediaKind},
     net::{Protocol, Receive},
     rtp::{RtpPacket, rtcp::SenderInfo},
@@ -34,6 +35,9 @@ pub struct Received {
     pub audio: Track,
 }
 
+/// The most that is waited for all of it.
+const PATIENCE: Duration = Duration::from_secs(40);
+
 /// The most that is waited for one datagram.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -41,23 +45,42 @@ const TICK: Duration = Duration::from_millis(20);
 ///
 /// # Panics
 ///
-/// When the gateway does not take the offer, or no sound comes within half a minute.
+/// When the gateway does not take the offer, or no sound comes.
 #[must_use]
 pub fn receive(gateway: &Gateway, stream: &str, span: Duration) -> Received {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("the loopback has ports");
-    let local = socket.local_addr().expect("it is bound");
-    let mut rtc = join(gateway, stream, local);
-    let mut received = Received::default();
-    (received.video.rate, received.audio.rate) = (90_000.0, 48_000.0);
-    let begun = Instant::now();
     let mut heard = None;
-    let mut datagram = vec![0; 2_000];
-    while heard.is_none_or(|heard: Instant| heard.elapsed() < span) {
-        assert!(heard.is_some() || begun.elapsed() < Duration::from_secs(30), "no sound came");
-        let due = drain(&mut rtc, &socket, &mut received);
+    watch(gateway, stream, from_feature_flags(), |received| {
         if heard.is_none() && !received.audio.packets.is_empty() {
             heard = Some(Instant::now());
         }
+        heard.is_none_or(|heard: Instant| heard.elapsed() < span)
+    })
+}
+
+/// Watches a stream for as long as `goes_on` says, with this cryptography.
+///
+/// # Panics
+///
+/// When the gateway does not take the offer, or that takes too long.
+pub fn watch(
+    gateway: &Gateway,
+    stream: &str,
+    crypto: CryptoProvider,
+    mut goes_on: impl FnMut(&Received) -> bool,
+) -> Received {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("the loopback has ports");
+    let local = socket.local_addr().expect("it is bound");
+    let mut rtc = join(gateway, stream, local, crypto);
+    let mut received = Received::default();
+    (received.video.rate, received.audio.rate) = (90_000.0, 48_000.0);
+    let begun = Instant::now();
+    let mut datagram = vec![0; 2_000];
+    loop {
+        let due = drain(&mut rtc, &socket, &mut received);
+        if !goes_on(&received) {
+            return received;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited in vain, for sound or something else");
         let left = due.saturating_duration_since(Instant::now()).min(TICK);
         let left = left.max(Duration::from_millis(1));
         socket.set_read_timeout(Some(left)).expect("it is more than nothing");
@@ -75,12 +98,12 @@ pub fn receive(gateway: &Gateway, stream: &str, span: Duration) -> Received {
             rtc.handle_input(input).expect("it takes what comes");
         }
     }
-    received
 }
 
 #[expect(clippy::large_stack_frames, reason = "a test's thread has a large stack")]
-fn join(gateway: &Gateway, stream: &str, local: SocketAddr) -> Box<Rtc> {
-    let config = RtcConfig::new().set_rtp_mode(true).set_stats_interval(None);
+fn join(gateway: &Gateway, stream: &str, local: SocketAddr, crypto: CryptoProvider) -> Box<Rtc> {
+    let config = RtcConfig::new().set_crypto_provider(Arc::new(crypto));
+    let config = config.set_rtp_mode(true).set_stats_interval(None);
     let config = config.clear_codecs().enable_h264(true).enable_opus(true, false);
     let mut rtc = Box::new(config.build(Instant::now()));
     rtc.add_local_candidate(Candidate::host(local, "udp").expect("it is an address"));
@@ -141,6 +164,13 @@ impl Received {
 }
 
 impl Track {
+    /// From the first packet to the last, in seconds of its own clock.
+    #[must_use]
+    pub fn span_s(&self) -> f64 {
+        let ends = self.packets.first().zip(self.packets.last());
+        ends.map_or(0.0, |((first, _), (last, _))| f64::from(last.wrapping_sub(*first)) / self.rate)
+    }
+
     /// Payloads, and when each is shown or heard, in seconds of the sender's clock.
     ///
     /// # Panics

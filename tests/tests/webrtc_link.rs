@@ -2,13 +2,15 @@
 //! stream.
 
 use serde_json::Value;
-use std::{fs, time::Duration};
+use std::{fs, thread, time::Duration};
 use thalweg_badlink::Link;
 use thalweg_tests::{
     api,
     browser::{Browser, Page, Players, View},
+    feedback,
     gateway::{Gateway, test_file, thalweg, until},
     media::{publish_live, publish_live_with},
+    rtp,
 };
 
 const CAM: &str = "live/cam";
@@ -199,4 +201,21 @@ fn peers_that_come_after_a_reload_are_told_other_addresses() {
     gateway.wait_for_log(&["changed: webrtc.candidates"]);
     let answer = told();
     assert!(answer.contains(" 192.0.2.8 ") && !answer.contains(" 192.0.2.7 "), "{answer}");
+}
+
+#[test]
+fn feedback_that_no_browser_sends_ends_the_session_of_its_sender_alone() {
+    let gateway = Gateway::start(&["play.wait_ms=20000"]);
+    let _publisher = publish_live(&gateway.srt_publish(CAM), "320x240");
+    gateway.wait_for_frames(CAM, 30);
+    let other = thread::scope(|scope| {
+        let other = scope.spawn(|| rtp::receive(&gateway, CAM, Duration::from_secs(5)));
+        rtp::watch(&gateway, CAM, feedback::spoiling(), |_| feedback::spoilt() == 0);
+        gateway.wait_for_log(&["closed", "a fault of the gateway", "protocol=\"webrtc\""]);
+        other.join().expect("it sees and hears")
+    });
+    assert!(other.video.span_s() > 3.0, "the other one saw {} s", other.video.span_s());
+    let metrics = api::request(gateway.http, "GET", "metrics").expect("the metrics answer");
+    let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+    assert!(metrics.contains("thalweg_runtime_panics_total 1.0"), "{metrics}");
 }

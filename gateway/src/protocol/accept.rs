@@ -8,6 +8,7 @@ use std::{
     cell::{Cell, RefCell},
     fmt, io,
     net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     rc::Rc,
 };
 use thalweg_runtime::{self as rt, coroutine_local};
@@ -119,13 +120,16 @@ fn run<E: fmt::Display>(begun: &Session, session: impl FnOnce(&Session) -> Resul
     if let Some(refusal) = begun.refusal {
         begun.client.note_refusal(None, refusal, None);
     }
-    let result = session(begun);
+    let result = catch_unwind(AssertUnwindSafe(|| session(begun)));
     let client = &begun.client;
     let seconds = rt::now().saturating_duration_since(client.since).as_secs_f64();
-    let cause = begun.cause.take().unwrap_or_else(|| match &result {
-        Ok(()) => "done".to_owned(),
-        Err(error) => error.to_string(),
-    });
+    let said = begun.cause.take();
+    let cause = match &result {
+        Ok(Ok(())) => said.unwrap_or_else(|| "done".to_owned()),
+        Ok(Err(error)) => said.unwrap_or_else(|| error.to_string()),
+        // Where, the runtime tells.
+        Err(_) => "a fault of the gateway: a panic".to_owned(),
+    };
     info!(
         cause,
         protocol = client.protocol(),
@@ -135,4 +139,7 @@ fn run<E: fmt::Display>(begun: &Session, session: impl FnOnce(&Session) -> Resul
         skips = client.skips.get(),
         "closed"
     );
+    if let Err(panic) = result {
+        resume_unwind(panic);
+    }
 }

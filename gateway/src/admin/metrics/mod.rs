@@ -79,6 +79,8 @@ impl Page {
             "Coroutines that were started.",
             float(stats.spawned),
         );
+        let help = "Coroutines that a panic ended: a fault of the gateway each.";
+        self.counter("thalweg_runtime_panics", help, float(stats.panicked));
         let wakeups = [
             ("fellow", stats.wakeups_by_fellows),
             ("event", stats.wakeups_by_events),
