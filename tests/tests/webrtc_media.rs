@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::{fs, thread, time::Duration};
 use thalweg_tests::{
     browser::{Browser, Page, Players, View},
-    gateway::{Gateway, Running, run, start, test_file},
+    gateway::{Gateway, Running, run, start, test_file, until},
     media::{Seen, probe, publish_live_with, seen},
     rtp::{self, Track},
 };
@@ -89,6 +89,26 @@ fn a_browser_that_cannot_play_hevc_is_told_so_and_the_page_tells_who_can() {
         "/HEVC.*VLC/s.test(document.querySelector('.detail:not([hidden]) .message')?.textContent)",
     );
     page.assert_silent();
+}
+
+#[test]
+fn viewers_offer_anew_when_the_publisher_comes_back_with_another_codec() {
+    let gateway = Gateway::start(&["play.wait_ms=20000", "publish.grace_s=30"]);
+    let publisher = publish_live_with(&gateway.rtmp("live/cam"), "320x240", "");
+    gateway.wait_for_frames("live/cam", 30);
+    let (browser, players) = (Browser::start(), Players::start());
+    let page = browser.open(&players.webrtc_page(), View::DESK);
+    assert_eq!(status(&watch(&page, &gateway, "live/cam")), 201);
+    page.until("figures().then((f) => f.video?.framesDecoded >= 30)");
+    publisher.kill();
+    let hevc = "-c:v libx265 -x265-params log-level=error:bframes=0";
+    let _again = publish_live_with(&gateway.srt_publish("live/cam"), "320x240", hevc);
+    gateway.wait_for_log(&["have to offer anew", "HEVC"]);
+    // Pictures that it cannot decode are of no use to anybody.
+    until("the viewer to be gone", || {
+        gateway.clients("live/cam").iter().all(|client| client.publishes)
+    });
+    assert_eq!(status(&watch(&page, &gateway, "live/cam")), 406);
 }
 
 /// Publishes a beep at the beginning of each second, at which there is a random-access point of the pictures, too.

@@ -124,7 +124,9 @@ impl Stages {
 
     fn share(&self, source: &Rc<Source>) -> io::Result<Rc<Share>> {
         let known = self.shares.borrow().get(source.key()).and_then(Weak::upgrade);
-        if let Some(share) = known.filter(|share| Rc::ptr_eq(&share.stage.source, source)) {
+        let is_good =
+            |share: &Rc<Share>| Rc::ptr_eq(&share.stage.source, source) && !share.stage.has_ended();
+        if let Some(share) = known.filter(is_good) {
             return Ok(share);
         }
         let stage = Rc::new(Stage::new(source, Rc::clone(&self.policy)));
@@ -283,6 +285,11 @@ impl Stage {
             }
             for unit in batch.drain(..) {
                 match unit.config.codec().kind() {
+                    MediaKind::Video if self.is_another_codec(&unit) => {
+                        let codec = unit.config.codec();
+                        info!(stream = %self.key(), %codec, "WebRTC's viewers have to offer anew: the pictures are of another codec");
+                        return PlayEnd::Unpublished;
+                    }
                     MediaKind::Video => self.take_picture(&mut packetizer, &unit),
                     MediaKind::Audio => sound.take(self, &unit),
                 }
@@ -324,10 +331,19 @@ impl Stage {
         self.ring.borrow_mut().push(Piece { kind, pts, may_begin, packets });
     }
 
+    fn is_first_track(&self, unit: &AccessUnit) -> bool {
+        self.source.tracks().video().is_none_or(|track| track.id == unit.track)
+    }
+
+    /// Whether it is a picture that those who watch did not agree to: another publisher came.
+    fn is_another_codec(&self, unit: &AccessUnit) -> bool {
+        let known = self.video.borrow().as_ref().map(|known| known.codec());
+        self.is_first_track(unit) && known.is_some_and(|known| known != unit.config.codec())
+    }
+
     /// Whether viewers get this picture.
     fn takes_picture(&self, unit: &AccessUnit) -> bool {
-        let is_first = self.source.tracks().video().is_none_or(|track| track.id == unit.track);
-        if !is_first {
+        if !self.is_first_track(unit) {
             return false;
         }
         let is_known =
