@@ -451,19 +451,30 @@ fn patch(entry: &Entry, exchange: &mut Exchange<'_, '_>) -> Result<Response, Ref
         }
     }
     let over = || Refusal::new(StatusCode::NOT_FOUND, "the session is over".to_owned());
+    let tell = |control| match entry.control.try_send(control) {
+        Ok(()) => Ok(()),
+        Err(_) if entry.control.is_closed() => Err(over()),
+        Err(_) => {
+            let why = "the session has not taken up what it was told before".to_owned();
+            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why))
+        }
+    };
     match fragment.credentials {
         Some(credentials) if is_restart => {
-            entry.remote_ufrag.replace(credentials.ufrag.clone());
+            let ufrag = credentials.ufrag.clone();
             let (sender, fresh) = channel::oneshot();
-            entry.control.try_send(Control::Restart(credentials, sender)).map_err(|_| over())?;
+            tell(Control::Restart(credentials, sender))?;
             let fresh = fresh.recv().map_err(|_| over())?;
+            entry.remote_ufrag.replace(ufrag);
             entry.tag.replace(negotiate::random_text::<8>());
             debug!(client = entry.client.id.0, "restarts ICE");
             let response = Response::bytes(SDP_FRAGMENT, fragment::answer(&fresh).into());
             Ok(response.with_value(header::ETAG, &format!("\"{}\"", entry.tag.borrow())))
         }
         _ => {
-            entry.control.try_send(Control::Candidates(fragment.candidates)).map_err(|_| over())?;
+            let mut candidates = fragment.candidates;
+            entry.admit(&mut candidates);
+            tell(Control::Candidates(candidates))?;
             Ok(Response::new(StatusCode::NO_CONTENT))
         }
     }

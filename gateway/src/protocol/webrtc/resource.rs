@@ -2,7 +2,11 @@
 
 use super::negotiate;
 use crate::hub::Client;
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+};
 use str0m::{Candidate, IceCreds};
 use thalweg_runtime::sync::channel::{self, OneshotSender, Receiver, Sender};
 
@@ -21,6 +25,8 @@ pub(super) struct Entry {
     pub(super) tag: RefCell<String>,
     /// The peer's present name in ICE.
     pub(super) remote_ufrag: RefCell<String>,
+    /// How many addresses it has told of.
+    candidates: Cell<usize>,
 }
 
 /// What a session is asked from outside.
@@ -50,6 +56,9 @@ pub(super) struct Entered {
     sessions: Sessions,
 }
 
+/// Addresses that a peer tells of at most, which the stack keeps; more has no machine. The rest is found by its checks.
+const CANDIDATES_MAX: usize = 256;
+
 /// Requests that wait for one session.
 const CONTROLS: usize = 8;
 
@@ -61,7 +70,8 @@ impl Sessions {
         let (sender, control) = channel::bounded(CONTROLS);
         let tag = RefCell::new(negotiate::random_text::<8>());
         let remote_ufrag = RefCell::new(remote_ufrag);
-        let entry = Rc::new(Entry { path, client, control: sender, tag, remote_ufrag });
+        let candidates = Cell::new(0);
+        let entry = Rc::new(Entry { path, client, control: sender, tag, remote_ufrag, candidates });
         self.0.borrow_mut().insert(id.clone(), Rc::clone(&entry));
         Entered { id, entry, control, sessions: self.clone() }
     }
@@ -69,6 +79,14 @@ impl Sessions {
     /// The session of this id under this path.
     pub(super) fn find(&self, path: &str, id: &str) -> Option<Rc<Entry>> {
         self.0.borrow().get(id).filter(|entry| entry.path == path).cloned()
+    }
+}
+
+impl Entry {
+    /// Leaves of addresses that the peer tells of as many as it may still tell of.
+    pub(super) fn admit(&self, candidates: &mut Vec<Candidate>) {
+        candidates.truncate(CANDIDATES_MAX - self.candidates.get());
+        self.candidates.set(self.candidates.get() + candidates.len());
     }
 }
 
@@ -93,5 +111,28 @@ impl Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         self.sessions.0.borrow_mut().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::Clients;
+    use thalweg_runtime as rt;
+
+    #[test]
+    fn a_peer_that_tells_of_addresses_again_and_again_is_not_listened_to_any_more() {
+        rt::run(|| {
+            let address = "192.0.2.1:9".parse().unwrap();
+            let candidate = Candidate::host(address, "udp").unwrap();
+            let client = Clients::default().enter("webrtc", address);
+            let entered = Sessions::default().enter("/whep/live/cam".into(), client, String::new());
+            let told = |_: u32| {
+                let mut candidates = vec![candidate.clone(); 60];
+                entered.entry.admit(&mut candidates);
+                candidates.len()
+            };
+            assert_eq!((0..6).map(told).collect::<Vec<_>>(), [60, 60, 60, 60, 16, 0]);
+        });
     }
 }

@@ -65,6 +65,8 @@ pub(super) struct Inbox {
     addresses: RefCell<Vec<SocketAddr>>,
     /// Its connections of TCP by the addresses they come from, the latest last.
     wires: RefCell<Vec<(SocketAddr, Rc<Wire>)>>,
+    /// From how many places it has been heard of.
+    places: Cell<u32>,
     /// Packets that no connection took.
     unsent: Cell<u64>,
     /// The checks that came last, and from where.
@@ -95,6 +97,9 @@ const ADDRESSES_MAX: usize = 16;
 
 /// Connections of TCP that one peer has at a time; a further one takes the place of the oldest.
 const WIRES_MAX: usize = 8;
+
+/// Places that one peer is heard of from at most, one after the other and each connection counted: the stack forgets none.
+const PLACES_MAX: u32 = 2_000;
 
 /// Checks of one peer that are remembered: minutes of a browser, which makes one every few seconds for each pair.
 const SEEN_MAX: usize = 64;
@@ -127,8 +132,10 @@ impl Routes {
     /// Whose connection it is that begins with this packet.
     pub(super) fn find_first(&self, bytes: &[u8], source: SocketAddr) -> Option<Rc<Inbox>> {
         let (inbox, check) = self.check(stun::local_ufrag(bytes)?, bytes, source)?;
-        inbox.remember(&check, source);
-        Some(inbox)
+        inbox.count_place().then(|| {
+            inbox.remember(&check, source);
+            inbox
+        })
     }
 
     /// A check that is genuine, and new or from where it came before.
@@ -169,6 +176,9 @@ impl Routes {
                 self.by_address.remove(&oldest);
             }
         }
+        if !inbox.count_place() {
+            return false;
+        }
         addresses.push(source);
         self.by_address.insert(source, Known { inbox: Rc::downgrade(inbox), checked: now });
         true
@@ -198,8 +208,8 @@ impl Known {
 impl Inbox {
     fn new() -> (Rc<Self>, Receiver<Datagram>) {
         let (sender, datagrams) = channel::bounded(INBOX);
-        let (feedback, addresses, wires, unsent, seen) = Default::default();
-        (Rc::new(Self { sender, feedback, addresses, wires, unsent, seen }), datagrams)
+        let (feedback, addresses, wires, places, unsent, seen) = Default::default();
+        (Rc::new(Self { sender, feedback, addresses, wires, places, unsent, seen }), datagrams)
     }
 
     /// A peer that does not keep up loses packets. The result is whether this one can wait until it is woken for
@@ -246,6 +256,12 @@ impl Inbox {
     /// That connection is no more.
     pub(super) fn disconnect(&self, wire: &Rc<Wire>) {
         self.wires.borrow_mut().retain(|(_, known)| !Rc::ptr_eq(known, wire));
+    }
+
+    /// It is heard of from another place; `false` when those have been too many.
+    fn count_place(&self) -> bool {
+        self.places.set(self.places.get().saturating_add(1));
+        self.places.get() <= PLACES_MAX
     }
 
     fn remember(&self, &check: &Check, source: SocketAddr) {
@@ -423,6 +439,19 @@ mod tests {
             assert!(is(routes.find(MEDIA, from(1), now), &second));
             routes.forget("second", &second);
             assert!(routes.by_address.is_empty() && routes.by_ufrag.is_empty());
+        });
+    }
+
+    #[test]
+    fn a_peer_that_connects_again_and_again_is_turned_away_in_the_end() {
+        rt::run(|| {
+            let (mut routes, [inbox]) = routes(["ours"]);
+            assert!(is(routes.find(&check("ours", PASSWORD), from(1), rt::now()), &inbox));
+            let connects = |&port: &u16| routes.find_first(&check("ours", PASSWORD), from(port));
+            let count = (2..3_000).filter(|port| connects(port).is_some()).count();
+            assert_eq!(count, PLACES_MAX as usize - 1);
+            // Where it is known it stays.
+            assert!(is(routes.find(&check("ours", PASSWORD), from(1), rt::now()), &inbox));
         });
     }
 
