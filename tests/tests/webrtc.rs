@@ -30,6 +30,19 @@ fn wait_for_pictures(page: &Page<'_>, count: u64) -> Value {
     page.evaluate("figures()")
 }
 
+/// Waits until, by what the browser says of itself, sound has been heard within so many ms of its pictures for a second. A
+/// browser brings them together by some 50 ms each second.
+fn wait_for_sound_with_pictures(page: &Page<'_>, within_ms: u32) {
+    page.until(&format!(
+        "figures().then(({{ audio, video }}) => {{
+            const apart = Math.abs(audio?.estimatedPlayoutTimestamp - video?.estimatedPlayoutTimestamp);
+            const now = performance.now();
+            globalThis.togetherSince = apart < {within_ms} ? globalThis.togetherSince ?? now : null;
+            return togetherSince !== null && now - togetherSince > 1000;
+        }})"
+    ));
+}
+
 fn status(answer: &Value) -> u64 {
     answer["status"].as_u64().unwrap_or(0)
 }
@@ -37,7 +50,9 @@ fn status(answer: &Value) -> u64 {
 #[test]
 fn a_stream_of_srt_with_aac_is_seen_and_heard() {
     let gateway = Gateway::start(&["play.wait_ms=20000"]);
-    let _publisher = publish_live_with(&gateway.srt_publish(CAM), "320x240", "-ar 44100");
+    // As much sound as comes by itself, not a third of a second at once.
+    let coding = "-ar 44100 -pes_payload_size 0";
+    let _publisher = publish_live_with(&gateway.srt_publish(CAM), "320x240", coding);
     gateway.wait_for_frames(CAM, 30);
     let (browser, players) = (Browser::start(), Players::start());
     let page = open(&browser, &players);
@@ -49,6 +64,7 @@ fn a_stream_of_srt_with_aac_is_seen_and_heard() {
     assert_eq!(figures["size"], serde_json::json!([320, 240]));
     assert_eq!(figures["video"]["packetsLost"], 0, "{figures:#}");
     assert_eq!(figures["audio"]["packetsLost"], 0, "{figures:#}");
+    wait_for_sound_with_pictures(&page, 100);
     let clients = gateway.clients(CAM);
     assert!(clients.iter().any(|client| client.protocol == "webrtc"), "{clients:?}");
     assert_eq!(page.evaluate("leave()"), 200);
@@ -66,6 +82,8 @@ fn a_stream_of_rtmp_goes_on_for_its_viewers_when_the_publisher_comes_back() {
     let (browser, players) = (Browser::start(), Players::start());
     let page = open(&browser, &players);
     assert_eq!(status(&watch(&page, &gateway, CAM, "{}")), 201);
+    // About what EBU R 37 asks of broadcasters.
+    wait_for_sound_with_pictures(&page, 60);
     let before = wait_for_pictures(&page, 60)["video"]["framesDecoded"].as_u64().unwrap_or(0);
     publisher.kill();
     let _again = publish_live(&gateway.rtmp(CAM), "320x240");
