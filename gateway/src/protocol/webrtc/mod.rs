@@ -1,9 +1,9 @@
 //! WebRTC: streams to browsers and from them, in less than a quarter of a second.
 //!
 //! `str0m` speaks ICE, DTLS, SRTP and RTCP and does no I/O; what it gets and when it is called is decided here. All peers
-//! share one UDP port, and the addresses of TCP beside it. Each peer is one coroutine that owns its part of the stack, top to bottom; an offer comes by HTTP and
-//! is answered by whoever serves that connection. A source's units are taken apart once (`stage`), and its viewers share the
-//! payloads; what is done for each is SRTP.
+//! share one UDP port, and the addresses of TCP beside it. Each peer is one coroutine that owns its part of the stack, top
+//! to bottom; an offer comes by HTTP, and what it takes to answer it happens there, too. A source's units are taken apart
+//! once (`stage`), and its viewers share the payloads; what is done for each is SRTP.
 
 mod aac;
 mod addresses;

@@ -58,7 +58,8 @@ impl Wire {
         self.queue.borrow().len() >= QUEUE_BYTES / 2
     }
 
-    /// Takes all that waits, in the place of what `bytes` had, which has been written; `false` when it is closed and nothing is left.
+    /// Takes all that waits, in the place of what `bytes` had, which has been written; `false` when it is closed and nothing
+    /// is left.
     ///
     /// # Suspends
     ///
