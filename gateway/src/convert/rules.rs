@@ -238,7 +238,11 @@ fn rtc(block: &Directive, draft: &mut Draft) {
                     );
                 }
             }
-            "tcp" if child.is_enabled(false) => draft.missing(child, "media comes by UDP"),
+            "tcp" if child.is_enabled(false) => {
+                let port = child.child("listen").map_or("8000", Directive::value);
+                let found = addresses(port, child.line, draft);
+                draft.set_list("webrtc.tcp_listen", &found, child.line);
+            }
             "enabled"
             | "listen"
             | "tcp"

@@ -61,6 +61,17 @@ fn a_usual_file_becomes_one_of_ours() {
 }
 
 #[test]
+fn webrtc_by_tcp_is_taken_over_where_it_is_on() {
+    let tcp = |tcp: &str| {
+        let text = format!("rtc_server {{ enabled on; listen 8000; tcp {{ {tcp} }} }}");
+        addresses(&in_force(&text).webrtc.tcp_listen)
+    };
+    assert_eq!(tcp("enabled on; listen 8443;"), ["0.0.0.0:8443", "[::]:8443"]);
+    assert_eq!(tcp("enabled on;"), ["0.0.0.0:8000", "[::]:8000"]);
+    assert_eq!(tcp("enabled off; listen 8443;"), [""; 0]);
+}
+
+#[test]
 fn what_is_not_there_is_off_as_in_srs() {
     let config = in_force("listen 1935;\nvhost __defaultVhost__ { }\n");
     assert!(config.srt.listen.is_empty() && config.http.listen.is_empty());
