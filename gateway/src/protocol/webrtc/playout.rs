@@ -16,21 +16,23 @@ pub(super) struct Playout {
     at: Span,
     /// What was there before is still going out.
     is_behind: bool,
-    /// The latest time of the viewer that was given.
+    /// The latest time of the viewer that was given, and which of the source's it is.
     latest: Span,
+    newest: Timestamp,
 }
 
 impl Playout {
     /// Begins with what is due at `from` on the source's timeline, of which more has come already.
     pub(super) const fn new(now: Instant, from: Timestamp) -> Self {
-        Self { since: now, from, at: Span::ZERO, is_behind: true, latest: Span::ZERO }
+        let at = Span::ZERO;
+        Self { since: now, from, at, is_behind: true, latest: at, newest: from }
     }
 
     /// Goes on at another place of the source; the viewer's time goes on as the clock on the wall does.
     pub(super) fn jump(&mut self, now: Instant, from: Timestamp) {
         let passed = now.saturating_duration_since(self.since);
         let at = (self.at + Span::from(passed)).max(self.latest + Span::from_ms(1));
-        *self = Self { since: now, from, at, is_behind: true, latest: self.latest };
+        *self = Self { since: now, from, at, is_behind: true, latest: at, newest: from };
     }
 
     /// Whether what was there before is still going out.
@@ -48,24 +50,28 @@ impl Playout {
         let into = (pts - self.from).ticks();
         let into = if self.is_behind { into / i64::from(RATE) } else { into };
         let at = self.at + Span::from_ticks(into);
-        self.latest = self.latest.max(at);
+        if at > self.latest {
+            (self.latest, self.newest) = (at, pts);
+        }
         at
     }
 
-    /// All that was there before `pts` has gone out: from here on times are the source's. The viewer's clock goes on as it was
-    /// told of it, even if this comes late.
+    /// All that was there has gone out, `pts` last: from the newest of it on times are the source's. That may not be the last,
+    /// where sound is late. The viewer's clock goes on as it was told of it, even if this comes late.
     pub(super) fn catch_up(&mut self, pts: Timestamp) {
         if self.is_behind {
-            let at = self.place(pts);
-            let since = self.since + (at - self.at).duration();
-            *self = Self { since, from: pts, at, is_behind: false, latest: self.latest };
+            self.place(pts);
+            let since = self.since + (self.latest - self.at).duration();
+            let (from, at) = (self.newest, self.latest);
+            *self = Self { since, from, at, is_behind: false, ..*self };
         }
     }
 
-    /// When, on the wall, the viewer's time was `at`. It lies behind all that is sent, by the same for sound and pictures, as
-    /// a picture may be sent some frames before it is shown.
+    /// When, on the wall, the viewer's time was `at`. It lies behind all that is sent, by the same for sound and pictures: the
+    /// stack reports no time for what has its in the future. A picture may be sent some frames before it is shown, and a
+    /// source may be late when a viewer comes, and make up for it.
     pub(super) fn wall(&self, at: Span) -> Instant {
-        const MARGIN: Duration = Duration::from_secs(1);
+        const MARGIN: Duration = Duration::from_secs(20);
         let since = self.since.checked_sub(MARGIN).unwrap_or(self.since);
         let into = at - self.at;
         if into < Span::ZERO {
@@ -99,6 +105,23 @@ mod tests {
     }
 
     #[test]
+    fn late_sound_that_comes_last_does_not_put_off_the_next_picture() {
+        let now = rt::now();
+        let mut playout = Playout::new(now, ms(10_000));
+        let before = playout.wall(Span::from_ms(100));
+        assert_eq!(playout.place(ms(11_000)), Span::from_ms(250));
+        playout.catch_up(ms(10_700));
+        assert_eq!(playout.place(ms(11_040)), Span::from_ms(290));
+        assert_eq!(playout.place(ms(10_720)), Span::from_ms(-30));
+        assert_eq!(playout.wall(Span::from_ms(100)), before);
+        // Sound of before the first picture, and nothing else.
+        let mut playout = Playout::new(now, ms(10_000));
+        playout.catch_up(ms(9_600));
+        assert_eq!(playout.place(ms(10_040)), Span::from_ms(40));
+        assert_eq!(playout.wall(Span::from_ms(100)), before);
+    }
+
+    #[test]
     fn what_was_told_of_the_clock_before_stays_true() {
         let now = rt::now();
         let mut playout = Playout::new(now, ms(10_000));
@@ -119,6 +142,16 @@ mod tests {
         assert_eq!(playout.place(ms(2_000)), Span::from_ms(3_000));
         playout.jump(now + Duration::from_millis(3_000), ms(2_000));
         assert_eq!(playout.place(ms(2_000)), Span::from_ms(3_001));
+    }
+
+    #[test]
+    fn what_a_source_makes_up_for_has_no_time_in_the_future() {
+        let now = rt::now();
+        let mut playout = Playout::new(now, ms(0));
+        // What came last was eight seconds late. Two seconds later nothing is.
+        playout.catch_up(ms(0));
+        let picture = playout.place(ms(10_000));
+        assert!(playout.wall(picture) < now + Duration::from_secs(2));
     }
 
     #[test]
