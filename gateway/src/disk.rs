@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use thalweg_runtime::{self as rt, JoinError, WaitError, blocking, sync::Semaphore};
+use thalweg_runtime::{self as rt, JoinError, JoinHandle, WaitError, blocking, sync::Semaphore};
 use tracing::{info, warn};
 
 /// A folder. Clones are the same one.
@@ -131,7 +131,7 @@ impl Disk {
     /// # Suspends
     ///
     /// Until it is done. A cancellation or a deadline is heard only when the disk takes long: what was begun is then left
-    /// to go on.
+    /// to go on, and what was not is never begun.
     ///
     /// # Errors
     ///
@@ -141,10 +141,17 @@ impl Disk {
         stalled: &Cell<Option<Instant>>,
         f: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
-        self.run_holding((), stalled, f)
+        let has_begun = Rc::new(Cell::new(false));
+        let job = self.begin((), Rc::clone(&has_begun), f)?;
+        // Who asks again and again while the disk hangs leaves nothing behind that waits for it.
+        self.wait(&job, stalled).inspect_err(|_| {
+            if !has_begun.get() {
+                job.cancel();
+            }
+        })
     }
 
-    /// As [`Self::run`]; `held` is dropped when the work is over, also when nobody waits for it any more.
+    /// As [`Self::run`], but for what is done also when nobody waits for it any more. Then `held` is dropped.
     ///
     /// # Suspends
     ///
@@ -159,12 +166,33 @@ impl Disk {
         stalled: &Cell<Option<Instant>>,
         f: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
-        let begun = rt::now();
+        self.wait(&self.begin(held, Rc::default(), f)?, stalled)
+    }
+
+    /// Has `f` done as soon as there is a place for it, of which `has_begun` tells.
+    fn begin<H: 'static, T: Send + 'static>(
+        &self,
+        held: H,
+        has_begun: Rc<Cell<bool>>,
+        f: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<JoinHandle<io::Result<T>>> {
         let disk = self.clone();
         let job = rt::Builder::new().name("disk").spawn(move || -> io::Result<T> {
             let _held = held;
+            let _place = disk.0.places.acquire(1)?;
+            has_begun.set(true);
             disk.on_thread(f)
         })?;
+        Ok(job)
+    }
+
+    /// Waits for what is to be done, and judges the disk by how long that takes.
+    fn wait<T: 'static>(
+        &self,
+        job: &JoinHandle<io::Result<T>>,
+        stalled: &Cell<Option<Instant>>,
+    ) -> io::Result<T> {
+        let begun = rt::now();
         let mut wait = None;
         loop {
             match rt::shield(PATIENCE, || job.join()) {
@@ -210,7 +238,6 @@ impl Disk {
         &self,
         f: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
-        let _place = self.0.places.acquire(1)?;
         let root = Arc::clone(&self.0.root);
         let now = rt::now();
         let is_due = |at: Instant| now.saturating_duration_since(at) >= MEASURED;
@@ -298,7 +325,10 @@ impl fmt::Debug for Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc;
+    use std::sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    };
     use thalweg_runtime::{ClockKind, Runtime};
 
     fn disk(told: &Rc<RefCell<Vec<String>>>) -> Disk {
@@ -335,6 +365,29 @@ mod tests {
             assert_eq!(rt::timeout(Duration::from_secs(10), other).unwrap(), 7);
             drop(releases);
         });
+    }
+
+    #[test]
+    fn who_gives_up_on_a_disk_that_hangs_leaves_nothing_behind_that_waits_for_it() {
+        let run = || {
+            let disk = disk(&Rc::default());
+            let hangs = disk.hang().unwrap();
+            let done = Arc::new(AtomicU32::new(0));
+            let before = rt::dump().unwrap().coroutines.len();
+            for _ in 0..100 {
+                let done = Arc::clone(&done);
+                let work = move |_: &Path| Ok(done.fetch_add(1, Ordering::Relaxed));
+                let ran = rt::timeout(Duration::from_secs(8), || disk.run(&Cell::new(None), work));
+                assert!(rt::timed_out(&ran.unwrap_err()).is_some());
+            }
+            rt::yield_now().unwrap();
+            assert_eq!(rt::dump().unwrap().coroutines.len(), before);
+            drop(hangs);
+            rt::sleep(Duration::from_secs(1)).unwrap();
+            assert_eq!(done.load(Ordering::Relaxed), 0);
+            disk.run(&Cell::new(None), |_| Ok(())).unwrap();
+        };
+        Runtime::builder().clock(ClockKind::Virtual).build().unwrap().block_on(run).unwrap();
     }
 
     #[test]
