@@ -24,9 +24,14 @@ pub(super) fn keep(
     if keep.is_none() && max_bytes.is_none() {
         return Ok(());
     }
-    // Those that the disk would not remove: left alone until the next look.
+    // Those that the disk would not remove: left alone for a while.
     let mut left = BTreeSet::new();
+    let mut next_look = rt::now() + LOOK;
     loop {
+        if rt::now() >= next_look {
+            left.clear();
+            next_look = rt::now() + LOOK;
+        }
         if let Err(error) = library.open(&Cell::new(None)) {
             if rt::is_cancelled(&error) {
                 return Err(error);
@@ -39,11 +44,7 @@ pub(super) fn keep(
         let wait = next.map_or(LOOK, |at| {
             Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0) + 1)
         });
-        let wait = wait.min(LOOK);
-        let until = rt::now() + wait;
-        if wait == LOOK {
-            left.clear();
-        }
+        let until = (rt::now() + wait.min(LOOK)).min(next_look);
         loop {
             match library.wait_changed(until) {
                 Ok(()) if max_bytes.is_some_and(|most| library.bytes() > most) => break,

@@ -75,9 +75,20 @@ fn key(name: &str) -> StreamKey {
 
 /// Makes a file of so many bytes that lasts a second and has ended.
 fn record(library: &Library, stream: &str, template: &str, bytes: usize) -> Rc<super::Entry> {
+    record_behind(library, stream, template, bytes, Duration::ZERO)
+}
+
+/// As [`record`], but it began a while ago.
+fn record_behind(
+    library: &Library,
+    stream: &str,
+    template: &str,
+    bytes: usize,
+    behind: Duration,
+) -> Rc<super::Entry> {
     let template: Template = template.parse().unwrap();
     let stream = key(stream);
-    let (format, behind) = (Format::Ts, Duration::ZERO);
+    let format = Format::Ts;
     let naming = Naming { stream: &stream, format, template: &template, behind };
     let stalled = Cell::new(None);
     let (entry, file) = library.begin(naming, &stalled).unwrap();
@@ -190,6 +201,34 @@ fn the_oldest_go_when_there_are_too_many_bytes_or_days() {
         assert_eq!(kept(Some(Duration::from_millis(10)), None), Vec::<u64>::new());
     });
     assert_eq!(folder.names(), [".thalweg/lock", "a-file-of-somebody.ts"]);
+}
+
+#[test]
+fn a_file_that_could_not_be_removed_is_removed_later_though_others_come_due_meanwhile() {
+    let folder = Folder::new();
+    let root = folder.0.clone();
+    let minutes = |count: u64| Duration::from_secs(count * 60);
+    run(move || {
+        let library = Library::new(disk_of(&root));
+        let old = record_behind(&library, "live/a", "a.{ext}", 3, minutes(120));
+        record(&library, "live/b", "b.{ext}", 3);
+        // No file that could be removed.
+        fs::rename(root.join(&old.file), root.join("aside")).unwrap();
+        fs::create_dir(root.join(&old.file)).unwrap();
+        let kept = library.clone();
+        let keep = rt::spawn(move || {
+            // The other one is due half an hour from now, again and again: days have a clock of their own.
+            retention::keep(&kept, Some(minutes(30)), None, &Events::default())
+        });
+        rt::sleep(minutes(1)).unwrap();
+        assert_eq!(library.count(), 2);
+        fs::remove_dir(root.join(&old.file)).unwrap();
+        fs::rename(root.join("aside"), root.join(&old.file)).unwrap();
+        rt::sleep(minutes(150)).unwrap();
+        assert_eq!(library.count(), 1);
+        keep.cancel();
+    });
+    assert_eq!(folder.names().iter().filter(|name| name.ends_with(".ts")).count(), 1);
 }
 
 const VIDEO: TrackId = TrackId(1);
