@@ -3,14 +3,15 @@
 //!
 //! One coroutine a stream writes, behind a queue. A disk that fails or hangs costs the copies and nothing else: of each stream
 //! at most one write is on its way, whatever becomes of the stream, and what could not be written is written later, as long as
-//! a playlist names it. Playlists here name no parts, since nobody can wait for a file.
+//! a playlist names it; what nothing follows, as when the stream has ended, is tried again for some minutes. Playlists here
+//! name no parts, since nobody can wait for a file.
 
 use super::{OnSegment, SegmentDone};
 use crate::{disk::Disk, key::StreamKey};
 use bytes::Bytes;
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fs, io,
     path::{Path, PathBuf},
     rc::Rc,
@@ -31,6 +32,9 @@ struct Shared {
     disk: Disk,
     /// Streams of which a write is on its way.
     busy: RefCell<BTreeSet<StreamKey>>,
+    /// How often a stream has begun here, and which of these beginnings each was.
+    begun: Cell<u64>,
+    lives: RefCell<BTreeMap<StreamKey, u64>>,
 }
 
 /// Where to put files of a stream; without end until it is dropped.
@@ -53,10 +57,14 @@ pub(super) struct Copy {
 struct Writer {
     folder: Folder,
     stream: StreamKey,
+    /// Of its stream.
+    life: u64,
     /// What was to be written, oldest first.
     written: VecDeque<String>,
     /// What of that could not be, with the playlist that names it.
     missing: VecDeque<Missing>,
+    /// The latest of each playlist, where that could not be written.
+    late: Vec<Copy>,
     kept: usize,
     is_failing: bool,
     on_segment: Option<Rc<OnSegment>>,
@@ -97,9 +105,13 @@ const MISSING_MAX: usize = 32;
 /// Nobody waits longer for a copy; the disk may still write it.
 const PATIENCE: Duration = Duration::from_secs(8);
 
+/// How long it is waited before each attempt to write what nothing follows.
+const PAUSES_S: [u64; 9] = [1, 2, 4, 8, 15, 30, 60, 60, 60];
+
 impl Folder {
     pub(super) fn new(disk: Disk) -> Self {
-        Self(Rc::new(Shared { disk, busy: RefCell::default() }))
+        let (busy, begun, lives) = Default::default();
+        Self(Rc::new(Shared { disk, busy, begun, lives }))
     }
 
     /// Begins to write a stream; `kept` segments and what they need stay.
@@ -110,11 +122,16 @@ impl Folder {
         on_segment: Option<Rc<OnSegment>>,
     ) -> io::Result<Copies> {
         let (sender, receiver) = bounded(QUEUE);
+        let life = self.0.begun.get();
+        self.0.begun.set(life + 1);
+        self.0.lives.borrow_mut().insert(stream.clone(), life);
         let mut writer = Writer {
             folder: self.clone(),
             stream: stream.clone(),
+            life,
             written: VecDeque::new(),
             missing: VecDeque::new(),
+            late: Vec::new(),
             kept,
             is_failing: false,
             on_segment,
@@ -160,19 +177,43 @@ impl Writer {
         let below = PathBuf::from(self.stream.path());
         let begun = self.folder.run(&self.stream, move |root| clear(&root.join(below)));
         self.note(begun.as_ref().err());
-        while let Ok(copy) = copies.recv() {
-            let written = self.write(&copy);
-            if written.as_ref().is_err_and(rt::is_cancelled) {
-                return;
-            }
-            self.note(written.as_ref().err());
-            if let (Some(mut done), Some(tell)) = (copy.done, &self.on_segment) {
-                if written.is_ok() {
-                    let folder = self.folder.0.disk.root().join(self.stream.path());
-                    done.file = copy.files.last().map(|(name, _)| folder.join(name));
-                    done.playlist_file = Some(folder.join(&copy.playlist.0));
+        while let Ok(mut copy) = copies.recv() {
+            let (done, files) = (copy.done.take(), copy.paths(&self.folder, &self.stream));
+            let Ok(is_written) = self.take(copy) else { return };
+            if let (Some(mut done), Some(tell)) = (done, &self.on_segment) {
+                if let Some((file, playlist_file)) = files.filter(|_| is_written) {
+                    (done.file, done.playlist_file) = (Some(file), Some(playlist_file));
                 }
                 tell(&done);
+            }
+        }
+        for seconds in PAUSES_S {
+            if self.late.is_empty() || rt::sleep(Duration::from_secs(seconds)).is_err() {
+                return;
+            }
+            for copy in std::mem::take(&mut self.late) {
+                if self.take(copy).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Writes a copy, or keeps it for later. Whether it was written; an error is a cancellation.
+    fn take(&mut self, copy: Copy) -> io::Result<bool> {
+        self.late.retain(|late| late.playlist.0 != copy.playlist.0);
+        // The folder is that of another life then.
+        if self.folder.0.lives.borrow().get(&self.stream) != Some(&self.life) {
+            return Ok(false);
+        }
+        let written = self.write(&copy);
+        self.note(written.as_ref().err());
+        match written {
+            Ok(()) => Ok(true),
+            Err(error) if rt::is_cancelled(&error) => Err(error),
+            Err(_) => {
+                self.late.push(copy);
+                Ok(false)
             }
         }
     }
@@ -181,8 +222,11 @@ impl Writer {
         let job = self.job(copy);
         let files: Vec<_> =
             job.files.iter().map(|file| (file.name.clone(), file.body.clone())).collect();
+        let old = job.old.clone();
         let written = self.folder.run(&self.stream, move |root| job.write(root));
         if written.is_err() {
+            // They may still be there.
+            old.into_iter().rev().for_each(|name| self.written.push_front(name));
             let playlist = &copy.playlist.0;
             self.missing.extend(files.into_iter().map(|(name, body)| Missing {
                 playlist: playlist.clone(),
@@ -242,6 +286,24 @@ impl Writer {
                 info!(%stream, %folder, "hls.directory: segments are written again");
             }
             _ => {}
+        }
+    }
+}
+
+impl Copy {
+    /// Where the segment and its playlist are once they are written.
+    fn paths(&self, folder: &Folder, stream: &StreamKey) -> Option<(PathBuf, PathBuf)> {
+        let folder = folder.0.disk.root().join(stream.path());
+        let (segment, _) = self.files.last()?;
+        Some((folder.join(segment), folder.join(&self.playlist.0)))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let mut lives = self.folder.0.lives.borrow_mut();
+        if lives.get(&self.stream) == Some(&self.life) {
+            lives.remove(&self.stream);
         }
     }
 }
@@ -318,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_stream_has_one_write_on_its_way_however_long_the_disk_hangs() {
-        let run = || {
+        run(|| {
             let disk = Disk::new("hls.directory", std::env::temp_dir(), Rc::new(|_, _| {}));
             let folder = Folder::new(disk.clone());
             let hangs = disk.hang().unwrap();
@@ -335,7 +397,130 @@ mod tests {
             drop(hangs);
             rt::sleep(Duration::from_millis(1)).unwrap();
             assert_eq!(write("live/a"), (Ok(()), 0));
-        };
-        Runtime::builder().clock(ClockKind::Virtual).build().unwrap().block_on(run).unwrap();
+        });
+    }
+
+    const STREAM: &str = "live/cam";
+
+    /// A folder of a test's own, removed with this value.
+    struct Root(PathBuf);
+
+    impl Root {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("thalweg-{name}-{}", std::process::id()));
+            fs::create_dir_all(path.join(STREAM)).unwrap();
+            Self(path)
+        }
+
+        fn folder(&self) -> Folder {
+            let tell = Rc::new(|_: &Disk, _: crate::disk::Change<'_>| {});
+            Folder::new(Disk::new("hls.directory", self.0.clone(), tell))
+        }
+
+        /// Who comes to this place finds that no playlist can be written.
+        fn obstacle(&self) -> PathBuf {
+            self.0.join(STREAM).join("media.m3u8.new")
+        }
+
+        #[expect(clippy::disallowed_methods, reason = "a test's own files; nobody else runs")]
+        fn playlist(&self) -> String {
+            fs::read_to_string(self.0.join(STREAM).join("media.m3u8")).unwrap_or_default()
+        }
+
+        fn segments(&self) -> Vec<String> {
+            let entries = fs::read_dir(self.0.join(STREAM)).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let mut names: Vec<_> = names.filter(|name| name.starts_with("hls-")).collect();
+            names.sort();
+            names
+        }
+    }
+
+    impl Drop for Root {
+        fn drop(&mut self) {
+            let _removed = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn segment(number: usize) -> String {
+        format!("hls-{number:02}.ts")
+    }
+
+    /// The segment of this number, with a playlist that names it and two before.
+    fn copy(number: usize) -> Copy {
+        let listed: String = (number.saturating_sub(2)..=number).map(segment).collect();
+        Copy {
+            files: vec![(segment(number), Bytes::from_static(b"media"))],
+            playlist: ("media.m3u8".into(), listed.into()),
+            multivariant: Bytes::from_static(b"all"),
+            done: None,
+        }
+    }
+
+    /// Waits until the folder has what was put.
+    fn settle() {
+        rt::sleep(Duration::from_millis(100)).unwrap();
+    }
+
+    fn run(f: impl FnOnce() + 'static) {
+        Runtime::builder().clock(ClockKind::Virtual).build().unwrap().block_on(f).unwrap();
+    }
+
+    #[test]
+    fn a_disk_that_fails_for_a_while_leaves_no_old_segments_behind() {
+        run(|| {
+            let root = Root::new("hls-old");
+            let copies = root.folder().start(&STREAM.parse().unwrap(), 4, None).unwrap();
+            for number in 0..20 {
+                match number {
+                    8 => fs::create_dir(root.obstacle()).unwrap(),
+                    12 => fs::remove_dir(root.obstacle()).unwrap(),
+                    _ => {}
+                }
+                assert!(copies.put(copy(number)));
+                settle();
+            }
+            assert_eq!(root.segments(), [16, 17, 18, 19].map(segment));
+        });
+    }
+
+    #[test]
+    fn the_end_of_a_stream_is_written_when_the_disk_works_again() {
+        run(|| {
+            let root = Root::new("hls-end");
+            let copies = root.folder().start(&STREAM.parse().unwrap(), 4, None).unwrap();
+            assert!(copies.put(copy(0)));
+            settle();
+            fs::create_dir(root.obstacle()).unwrap();
+            assert!(copies.put(copy(1)));
+            drop(copies);
+            rt::sleep(Duration::from_secs(60)).unwrap();
+            assert_eq!(root.playlist(), segment(0));
+            fs::remove_dir(root.obstacle()).unwrap();
+            rt::sleep(Duration::from_secs(60)).unwrap();
+            assert_eq!(root.playlist(), segment(0) + &segment(1));
+        });
+    }
+
+    #[test]
+    fn what_a_stream_left_takes_no_place_of_the_next_of_its_name() {
+        run(|| {
+            let root = Root::new("hls-next");
+            let folder = root.folder();
+            let start = || folder.start(&STREAM.parse().unwrap(), 4, None).unwrap();
+            let first = start();
+            settle();
+            let second = start();
+            assert!(second.put(copy(9)));
+            settle();
+            let listed = root.playlist();
+            assert!(first.put(copy(5)));
+            drop(first);
+            rt::sleep(Duration::from_secs(60)).unwrap();
+            assert_eq!((root.playlist(), root.segments()), (listed, vec![segment(9)]));
+            assert!(second.put(copy(10)));
+            settle();
+            assert!(root.playlist().ends_with(&segment(10)));
+        });
     }
 }
