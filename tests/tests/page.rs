@@ -63,6 +63,8 @@ fn a_stream_with_a_hostile_name_is_shown_as_text_and_plays_for_who_has_no_mouse(
     );
     let row = row.as_str().expect("it is text");
     assert!(row.contains("H.264") && row.contains("AAC · by SRT"), "{row}");
+    let is_hidden = page.evaluate("document.querySelector('[data-field=recorder]').hidden");
+    assert_eq!(is_hidden, true, "there is no folder for recordings");
     page.assert_silent();
     drop(publisher);
 }
@@ -274,6 +276,36 @@ fn without_scripts_the_page_tells_the_addresses() {
     assert!(told.contains(&gateway.srt_publish(CAM)), "{told}");
     assert!(told.contains(&gateway.http("live/cam.mp4")), "{told}");
     let _kept = page.whole_screenshot("page-without-script");
+}
+
+#[test]
+fn a_recording_is_begun_and_ended_from_the_page_by_who_has_the_credential() {
+    let folder = format!("record.dir={}", test_file("recordings").display());
+    let gateway = Gateway::start(&[&*folder, "api.token=\"battery staple\""]);
+    let publisher = publish_live(&gateway.srt_publish(CAM), "320x240");
+    let browser = Browser::start();
+    // Not the name of a local program.
+    let named = format!("http://gateway.test:{}/", gateway.http.port());
+    let page = browser.open(&named, View::PHONE);
+    page.until("!document.querySelector('#sign-in').hidden");
+    page.fill("[name=secret]", "battery staple");
+    page.press("Enter");
+    open_stream(&page, CAM);
+    page.click(".stream [data-field=start]");
+    page.until("document.querySelector('.stream .record:not([hidden])')?.textContent === 'Rec'");
+    page.click("#recordings summary");
+    let row = "document.querySelector('#recordings tbody tr')";
+    page.until(&format!("/recording/.test({row}?.innerText)"));
+    assert_fits(&page);
+    let _kept = page.screenshot("page-recorder");
+    page.click(".stream [data-field=stop]");
+    page.until("document.querySelector('[data-field=stop]').textContent === 'Sure?'");
+    assert_eq!(page.evaluate("document.querySelector('.stream .record').hidden"), false);
+    page.click(".stream [data-field=stop]");
+    page.until("document.querySelector('.stream .record').hidden");
+    page.until(&format!("/finished/.test({row}.innerText)"));
+    page.until("!document.querySelector('[data-field=start]').hidden");
+    drop(publisher);
 }
 
 #[test]

@@ -16,12 +16,13 @@ export class Failure extends Error {
     }
 }
 
-export async function ask(path, method = 'GET') {
+export async function ask(path, method = 'GET', body = undefined) {
     const credential = sessionStorage.getItem(CREDENTIAL);
     let response, answer;
     try {
         response = await fetch(`api/v1/${path}`, {
             method,
+            body: body && JSON.stringify(body),
             // Ours, in words of ours: the browser does not ask for any.
             credentials: 'omit',
             cache: 'no-store',
@@ -76,13 +77,13 @@ export function notice(text) {
 }
 
 // Changes something, and says for a while if that failed.
-export async function change(path, method, otherwise) {
+export async function change(path, method, otherwise, body = undefined) {
     try {
-        await ask(path, method);
+        await ask(path, method, body);
     } catch (failure) {
         // It is gone by itself.
         if (failure.status === 404) return;
-        if (failure.status === 401 && await signedIn(failure.message, true)) return change(path, method, otherwise);
+        if (failure.status === 401 && await signedIn(failure.message, true)) return change(path, method, otherwise, body);
         notice(`${otherwise}: ${failure.message}.`);
         setTimeout(() => notice(''), 10_000);
     }

@@ -42,7 +42,7 @@ function updateStreams({ streams: infos, total }, clients, clientsAt) {
         const isNew = !streams.has(info.id);
         if (isNew) streams.set(info.id, new Stream(info));
         const stream = streams.get(info.id);
-        stream.update(info, members.get(info.id) ?? [], clientsAt);
+        stream.update(info, members.get(info.id) ?? [], clientsAt, recordings.arePossible);
         if (isNew && stream.path === wanted) stream.open(true);
     }
     const sorted = [...streams.values()].sort((a, b) => a.path < b.path ? -1 : 1);

@@ -40,6 +40,8 @@ class Row {
 export class Recordings {
     rows = new Map();
     dueAt = 0;
+    // There is a folder for them.
+    arePossible = false;
 
     constructor(root) {
         Object.assign(this, { root, body: root.querySelector('tbody') });
@@ -51,11 +53,11 @@ export class Recordings {
         if (performance.now() < this.dueAt) return;
         const { disks } = await ask('disks');
         const disk = disks.find(({ name }) => name === 'record.dir');
-        // Without one nothing can be recorded.
+        this.arePossible = Boolean(disk);
         const list = disk && await ask(`recordings?count=${this.root.open ? SHOWN_MAX : 10}`);
         this.dueAt = performance.now() + PERIOD_MS;
-        show(this.root, Boolean(list));
-        if (!list) return;
+        show(this.root, this.arePossible);
+        if (!disk) return;
         const free = disk.free_bytes === null ? '' : ` · ${bytes(disk.free_bytes)} free`;
         say(field(this.root, 'count'), `${list.total} · ${bytes(list.bytes)}${free}`);
         const hangs = disk.state === 'stalled' ? `The disk has not answered for ${duration(Math.round(disk.stalled_s))}.` : '';

@@ -2,7 +2,8 @@
 
 import { addressRow, encoded, publishAt, watchAt } from './addresses.js';
 import { Clients, lossIn, packetsOf, protocolName, recentLoss } from './clients.js';
-import { arrange, clone, field, say, show } from './document.js';
+import { change } from './api.js';
+import { arrange, clone, decided, field, say, show } from './document.js';
 import {
     Graph, Readings, bits, bitsOf, codecName, draw, duration, frameRate, lossOf, milliseconds, percent,
 } from './figures.js';
@@ -43,6 +44,8 @@ export class Stream {
         this.field('watch').append(...watchAt(this.path).map(addressRow));
         this.field('publish').append(...publishAt(this.path).map(addressRow));
         this.clients = new Clients(this.field('clients'), true);
+        this.field('start').addEventListener('click', () => this.startRecording());
+        decided(this.field('stop'), () => change(`recorders/${this.info.id}`, 'DELETE', 'The recording was not ended'));
     }
 
     open(is) {
@@ -57,6 +60,12 @@ export class Stream {
         }
         const { pathname, search } = location;
         history.replaceState(null, '', `${pathname}${search}${is ? `#${encoded(this.path)}` : ''}`);
+    }
+
+    startRecording() {
+        const { app, name, tcUrl } = this.info;
+        const vhost = tcUrl.split('/')[2];
+        return change('recorders', 'POST', 'The recording was not begun', { stream: `${app}/${name}`, vhost });
     }
 
     remove() {
@@ -84,8 +93,9 @@ export class Stream {
     }
 
     // `clients` are those of the stream, as they were at `clientsAt`.
-    update(info, clients, clientsAt) {
+    update(info, clients, clientsAt, canRecord) {
         Object.assign(this, { info, members: clients, membersAt: clientsAt });
+        show(this.field('recorder'), canRecord);
         const at = info.live_ms;
         this.history.add({ at, in: info.recv_bytes, out: info.send_bytes, frames: info.frames });
         this.publisher = clients.find((client) => client.id === info.publish.cid);
@@ -127,6 +137,8 @@ export class Stream {
         const { record } = this.info;
         const mark = this.field('record');
         show(mark, Boolean(record));
+        show(this.field('start'), !record);
+        show(this.field('stop'), Boolean(record));
         if (!record) return;
         const isWell = record.state === 'recording' || record.state === 'waiting';
         say(mark, isWell ? 'Rec' : `Rec ${record.state}`, isWell ? '' : 'bad');
