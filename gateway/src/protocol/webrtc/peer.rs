@@ -134,8 +134,8 @@ impl<'a> Peer<'a> {
         loop {
             match self.rtc.poll_output().map_err(PeerEnd::Rtc)? {
                 Output::Transmit(transmit) => {
-                    self.outbox.push(&transmit, self.mailbox.port());
-                    if self.outbox.is_full() {
+                    self.outbox.push(&transmit, self.mailbox);
+                    if self.mailbox.is_full() {
                         self.flush()?;
                     }
                 }
@@ -144,9 +144,7 @@ impl<'a> Peer<'a> {
                     self.is_connected = true;
                     self.place = None;
                     // What was behind it took far more of the stack than what comes.
-                    if let Err(error) = rt::trim_stack() {
-                        debug!(%error, "the stack is not trimmed");
-                    }
+                    self.trim_stack();
                     return Ok(Some(Event::Connected));
                 }
                 Output::Event(Event::PeerStats(stats)) => {
@@ -168,6 +166,13 @@ impl<'a> Peer<'a> {
     /// Has the stack take up what was given to it: it wants one change between two polls.
     pub(super) fn settle(&mut self) -> Result<(), PeerEnd> {
         self.rtc.handle_input(Input::Timeout(rt::now())).map_err(PeerEnd::Rtc)
+    }
+
+    /// Gives back what the stack took for something that happens once.
+    pub(super) fn trim_stack(&self) {
+        if let Err(error) = rt::trim_stack() {
+            debug!(%error, "the stack is not trimmed");
+        }
     }
 
     /// Takes what can wait until the peer is awake anyway; whether there was something.
@@ -299,10 +304,9 @@ impl<'a> Peer<'a> {
         exact.or_else(any).map_or(datagram.source, |told| told.address)
     }
 
-    fn flush(&mut self) -> Result<(), PeerEnd> {
-        let sent = self.outbox.flush(self.mailbox, self.is_connected && !self.is_leaving);
+    fn flush(&self) -> Result<(), PeerEnd> {
         self.client.sent.set(self.outbox.total());
-        sent.map_err(PeerEnd::Io)
+        self.mailbox.flush(!self.is_connected || self.is_leaving).map_err(PeerEnd::Io)
     }
 }
 

@@ -4,7 +4,7 @@ use super::{
     addresses::{self, Local, Transport},
     routes::{Datagram, Routes},
     tcp::Newcomers,
-    tray::Tray,
+    tray::{Load, Tray},
 };
 use std::{
     cell::{Cell, RefCell},
@@ -30,7 +30,6 @@ pub struct Port {
     routes: RefCell<Routes>,
     newcomers: Newcomers,
     tray: Tray,
-    can_cut: bool,
     /// Packets that were for nobody.
     strays: Cell<u64>,
 }
@@ -59,8 +58,7 @@ impl Port {
             announced,
             routes,
             newcomers,
-            tray: Tray::new(),
-            can_cut,
+            tray: Tray::new(can_cut),
             strays,
         }))
     }
@@ -131,22 +129,18 @@ impl Port {
         }
     }
 
-    fn empty_tray(&self) -> io::Result<()> {
-        // So that the packets of a peer stay in their order.
-        let _turn = self.tray.turn.lock()?;
-        let runs = self.tray.take();
-        let sent = self.send(&runs);
-        self.tray.give_back(runs.into_iter());
-        sent
-    }
-
-    /// Leaves runs to be sent soon, with those of other peers.
+    /// Sends all that peers have left. What cannot be sent is lost, as any datagram may be.
     ///
     /// # Suspends
     ///
-    /// When much is waiting, while the socket's buffer is full.
-    pub(super) fn leave(&self, runs: impl Iterator<Item = Run>) -> io::Result<()> {
-        if self.tray.put(runs) { self.empty_tray() } else { Ok(()) }
+    /// While the socket's buffer is full, and while another does the same.
+    pub(super) fn empty_tray(&self) -> io::Result<()> {
+        // So that the packets of a peer stay in their order.
+        let _turn = self.tray.turn.lock()?;
+        let load = self.tray.take();
+        let sent = self.send(&load);
+        self.tray.give_back(load);
+        sent
     }
 
     pub(super) const fn tray(&self) -> &Tray {
@@ -197,14 +191,21 @@ impl Port {
         inbox.offer(Datagram { transport, source, local, at, bytes })
     }
 
-    /// Sends those runs that are for UDP; what cannot be sent is lost, as any datagram may be.
-    ///
-    /// # Suspends
-    ///
-    /// While the socket's buffer is full.
-    pub(super) fn send(&self, runs: &[Run]) -> io::Result<()> {
-        let runs = runs.iter().filter(|run| run.transport == Transport::Udp);
-        let transmits: Vec<_> = runs.map(|run| run.transmit(self.local.is_ipv6())).collect();
+    fn send(&self, load: &Load) -> io::Result<()> {
+        let is_v6 = self.local.is_ipv6();
+        let transmits: Vec<_> = load
+            .runs()
+            .map(|(to, from, packets, packet_len)| {
+                let mapped_ip = |ip| mapped(SocketAddr::new(ip, 0)).ip();
+                let to = if is_v6 { mapped(to) } else { to };
+                let from = from.map(|ip| if is_v6 { mapped_ip(ip) } else { ip });
+                let transmit = Transmit::new(packets).to(to).from(from);
+                match u16::try_from(packet_len) {
+                    Ok(len) if packets.len() > packet_len => transmit.segment_size(len),
+                    _ => transmit,
+                }
+            })
+            .collect();
         let mut rest = transmits.as_slice();
         while !rest.is_empty() {
             match self.socket.send_many(rest) {
@@ -216,33 +217,6 @@ impl Port {
             }
         }
         Ok(())
-    }
-
-    /// Whether the kernel cuts a run into its packets.
-    pub(super) const fn can_cut(&self) -> bool {
-        self.can_cut
-    }
-}
-
-/// Packets of the same length, the last of which may be shorter, from one address to another.
-#[derive(Debug)]
-pub(super) struct Run {
-    pub(super) transport: Transport,
-    pub(super) to: SocketAddr,
-    pub(super) from: Option<IpAddr>,
-    pub(super) bytes: Vec<u8>,
-    pub(super) packet_len: usize,
-}
-
-impl Run {
-    fn transmit(&self, is_v6: bool) -> Transmit<'_> {
-        let to = if is_v6 { mapped(self.to) } else { self.to };
-        let from = self.from.map(|ip| if is_v6 { mapped(SocketAddr::new(ip, 0)).ip() } else { ip });
-        let transmit = Transmit::new(&self.bytes).to(to).from(from);
-        match u16::try_from(self.packet_len) {
-            Ok(len) if self.bytes.len() > self.packet_len => transmit.segment_size(len),
-            _ => transmit,
-        }
     }
 }
 

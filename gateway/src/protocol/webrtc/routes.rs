@@ -6,7 +6,7 @@
 
 use super::{
     addresses::Transport,
-    port::{Port, Run},
+    port::Port,
     rtcp,
     stun::{self, Check},
     wire::Wire,
@@ -46,6 +46,8 @@ pub(super) struct Mailbox {
     ufrag: RefCell<String>,
     inbox: Rc<Inbox>,
     datagrams: Receiver<Datagram>,
+    /// Much waits on one of its connections of TCP.
+    is_loaded: Cell<bool>,
 }
 
 /// Who is where.
@@ -275,20 +277,17 @@ impl Inbox {
         seen.push_back((check, source));
     }
 
-    /// Puts packets on the connection that they are for, or on the latest, when that one was replaced.
+    /// Puts a packet on the connection that it is for, or on the latest, when that one was replaced.
     ///
     /// The result is whether much waits there.
-    fn send(&self, run: &Run, now: Instant) -> bool {
+    fn send(&self, to: SocketAddr, packet: &[u8]) -> bool {
         let wires = self.wires.borrow();
-        let wire = wires.iter().find(|(source, _)| *source == run.to).or_else(|| wires.last());
-        let packets = run.bytes.chunks(run.packet_len.max(1));
-        let Some((_, wire)) = wire else {
-            self.unsent.set(self.unsent.get() + packets.len() as u64);
-            return false;
-        };
-        let lost = packets.filter(|packet| !wire.push(packet, now)).count();
-        self.unsent.set(self.unsent.get() + lost as u64);
-        wire.is_half_full()
+        let wire = wires.iter().find(|(source, _)| *source == to).or_else(|| wires.last());
+        let is_taken = wire.is_some_and(|(_, wire)| wire.push(packet, rt::now()));
+        if !is_taken {
+            self.unsent.set(self.unsent.get() + 1);
+        }
+        wire.is_some_and(|(_, wire)| wire.is_half_full())
     }
 }
 
@@ -298,7 +297,7 @@ impl Mailbox {
         let (inbox, datagrams) = Inbox::new();
         port.routes().borrow_mut().name(credentials, &inbox);
         let ufrag = RefCell::new(credentials.ufrag.clone());
-        Self { port: Rc::clone(port), ufrag, inbox, datagrams }
+        Self { port: Rc::clone(port), ufrag, inbox, datagrams, is_loaded: Cell::new(false) }
     }
 
     /// What arrives.
@@ -329,29 +328,34 @@ impl Mailbox {
         routes.name(credentials, &self.inbox);
     }
 
-    /// Sends runs of packets, each to one address; what cannot be sent is lost, as any datagram may be.
+    /// Gives a packet to a connection of TCP, now: what there is no room for is lost, as any datagram may be.
+    pub(super) fn put_on_wire(&self, to: SocketAddr, packet: &[u8]) {
+        self.is_loaded.set(self.inbox.send(to, packet) | self.is_loaded.get());
+    }
+
+    /// Whether so much waits that it is time to [`Mailbox::flush`].
+    pub(super) fn is_full(&self) -> bool {
+        self.is_loaded.get() || self.port.tray().is_full()
+    }
+
+    /// Sends what the peer has put in the port's tray: soon and with what other peers send, unless that is much or `is_urgent`.
     ///
     /// # Suspends
     ///
     /// While the socket's buffer is full. Connections of TCP get a turn, and no more.
-    pub(super) fn send(&self, runs: &[Run]) -> io::Result<()> {
-        self.send_by_wire(runs)?;
-        self.port.send(runs)
-    }
-
-    /// As [`Mailbox::send`], but what goes by UDP is sent soon, with what other peers send.
-    pub(super) fn leave(&self, runs: &mut Vec<Run>) -> io::Result<()> {
-        self.send_by_wire(runs)?;
-        self.port.leave(runs.drain(..).filter(|run| run.transport == Transport::Udp))
-    }
-
-    fn send_by_wire(&self, runs: &[Run]) -> io::Result<()> {
-        let by_wire = runs.iter().filter(|run| run.transport == Transport::Tcp);
-        let now = rt::now();
-        if by_wire.filter(|run| self.inbox.send(run, now)).count() > 0 {
+    pub(super) fn flush(&self, is_urgent: bool) -> io::Result<()> {
+        if self.is_loaded.take() {
             rt::yield_now()?;
         }
-        Ok(())
+        let tray = self.port.tray();
+        match tray.is_empty() {
+            true => Ok(()),
+            false if is_urgent || tray.is_full() => self.port.empty_tray(),
+            false => {
+                tray.offer();
+                Ok(())
+            }
+        }
     }
 }
 

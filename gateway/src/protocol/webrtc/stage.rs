@@ -216,11 +216,11 @@ impl Stage {
         self.has_ended.get() || self.source.state() == SourceState::Ended
     }
 
-    /// How many packets a viewer may have to be sent again: those of a second, with room for livelier pictures.
+    /// How many packets a viewer may have to be sent again: those of a second. Each takes more than half a kilobyte of every
+    /// viewer.
     pub(super) fn resend_packets(&self) -> usize {
         const LEAST: usize = 100;
-        let a_second = self.ring.borrow().packets_a_second();
-        (a_second + a_second / 4).clamp(LEAST, RESEND_PACKETS)
+        self.ring.borrow().packets_a_second().clamp(LEAST, RESEND_PACKETS)
     }
 
     /// Where a viewer begins that comes now.

@@ -1,54 +1,83 @@
-//! What the peers of a port have to send, put together.
+//! What the peers of a port have to send by UDP, put together.
 //!
 //! A picture wakes all viewers of a source in a row. Each leaves its packets here and sleeps again; when all have, the
 //! packets leave in few calls. That keeps what the processor runs in its caches: peers one after the other, then the
-//! kernel's part for all of them.
+//! kernel's part for all of them. Packets lie behind one another, so that memory that is warm is used again and again.
 
-use super::port::Run;
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     mem,
+    net::{IpAddr, SocketAddr},
 };
 use thalweg_runtime::{
     WaitError,
     sync::{Cond, Mutex},
 };
 
-/// Runs that wait to be sent, in order, and the memory of those that were.
+/// Packets that wait to be sent, in order.
 #[derive(Debug)]
 pub(super) struct Tray {
-    runs: RefCell<Vec<Run>>,
-    bytes: Cell<usize>,
+    load: RefCell<Load>,
+    /// Empty, kept for its memory.
+    spare: RefCell<Load>,
     has_some: Cond,
     /// Whose turn it is to send.
     pub(super) turn: Mutex<()>,
-    spare: RefCell<Vec<Vec<u8>>>,
+    can_cut: bool,
 }
 
-/// With so much in it, it is full: more would leave the caches before it is sent.
+/// What is sent together.
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    bytes: Vec<u8>,
+    runs: Vec<Run>,
+    /// Whether the last run may get another packet.
+    is_open: bool,
+}
+
+/// Packets of the same length, the last of which may be shorter, from one address to another: the kernel cuts them.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    to: SocketAddr,
+    from: Option<IpAddr>,
+    start: usize,
+    len: usize,
+    packet_len: usize,
+}
+
+/// With so much in it, it is full: more would leave the caches before it is sent, and a socket's buffer holds little more.
 const FULL_BYTES: usize = 128 << 10;
 
-/// Memory of runs that is kept: as many as are in a full tray, when each is a picture.
-const SPARE_MAX: usize = 32;
+/// So many packets the kernel cuts a run into at most (`UDP_MAX_SEGMENTS`).
+const RUN_PACKETS: usize = 64;
 
-/// As long as most pictures are.
-const SPARE_BYTES: usize = 16 << 10;
+/// A datagram of UDP has no more, the headers aside.
+const RUN_BYTES: usize = 65_000;
 
 impl Tray {
-    pub(super) fn new() -> Self {
-        let (runs, bytes, spare) = Default::default();
-        Self { runs, bytes, has_some: Cond::new(), turn: Mutex::new(()), spare }
+    /// `can_cut`: the kernel cuts a run into its packets.
+    pub(super) fn new(can_cut: bool) -> Self {
+        let (load, spare) = Default::default();
+        Self { load, spare, has_some: Cond::new(), turn: Mutex::new(()), can_cut }
     }
 
-    /// Adds runs; whether it is full now.
-    pub(super) fn put(&self, runs: impl Iterator<Item = Run>) -> bool {
-        let mut waiting = self.runs.borrow_mut();
-        let before = waiting.len();
-        waiting.extend(runs);
-        let added = waiting.iter().skip(before).map(|run| run.bytes.len()).sum::<usize>();
-        self.bytes.set(self.bytes.get() + added);
+    /// Adds a packet.
+    pub(super) fn put(&self, to: SocketAddr, from: Option<IpAddr>, packet: &[u8]) {
+        self.load.borrow_mut().put(to, from, packet, self.can_cut);
+    }
+
+    /// Whether it is time to send.
+    pub(super) fn is_full(&self) -> bool {
+        self.load.borrow().bytes.len() >= FULL_BYTES
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.load.borrow().runs.is_empty()
+    }
+
+    /// Wakes who waits for something to be in it.
+    pub(super) fn offer(&self) {
         self.has_some.signal();
-        self.bytes.get() >= FULL_BYTES
     }
 
     /// Waits until there is something in it.
@@ -57,31 +86,117 @@ impl Tray {
     ///
     /// Until then.
     pub(super) fn wait(&self) -> Result<(), WaitError> {
-        while self.runs.borrow().is_empty() {
+        while self.is_empty() {
             self.has_some.wait()?;
         }
         Ok(())
     }
 
     /// Takes all that is in it.
-    pub(super) fn take(&self) -> Vec<Run> {
-        self.bytes.set(0);
-        mem::take(&mut *self.runs.borrow_mut())
+    pub(super) fn take(&self) -> Load {
+        mem::replace(&mut *self.load.borrow_mut(), self.spare.take())
     }
 
-    /// Empty memory for a run.
-    pub(super) fn memory(&self) -> Vec<u8> {
-        self.spare.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(SPARE_BYTES))
+    /// Takes back what was sent, for its memory.
+    pub(super) fn give_back(&self, mut load: Load) {
+        load.bytes.clear();
+        load.bytes.shrink_to(2 * FULL_BYTES);
+        load.runs.clear();
+        load.is_open = false;
+        self.spare.replace(load);
     }
+}
 
-    /// Takes back what is not used any more.
-    pub(super) fn give_back(&self, runs: impl Iterator<Item = Run>) {
-        let mut spare = self.spare.borrow_mut();
-        for Run { bytes: mut memory, .. } in runs {
-            if spare.len() < SPARE_MAX && memory.capacity() <= 4 * SPARE_BYTES {
-                memory.clear();
-                spare.push(memory);
-            }
+impl Load {
+    fn put(&mut self, to: SocketAddr, from: Option<IpAddr>, packet: &[u8], can_cut: bool) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(packet);
+        if self.is_open
+            && let Some(run) = self.runs.last_mut()
+            && (run.to, run.from) == (to, from)
+            && packet.len() <= run.packet_len
+            && run.len < run.packet_len * RUN_PACKETS
+            && run.len + packet.len() <= RUN_BYTES
+        {
+            run.len += packet.len();
+            // A shorter one is the last.
+            self.is_open = packet.len() == run.packet_len;
+            return;
         }
+        self.runs.push(Run { to, from, start, len: packet.len(), packet_len: packet.len() });
+        self.is_open = can_cut;
+    }
+
+    /// Its runs: where to, where from, the packets, and how long each is.
+    pub(super) fn runs(&self) -> impl Iterator<Item = (SocketAddr, Option<IpAddr>, &[u8], usize)> {
+        self.runs.iter().map(|run| {
+            let packets = self.bytes.get(run.start..run.start + run.len).unwrap_or_default();
+            (run.to, run.from, packets, run.packet_len)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(port: u16) -> SocketAddr {
+        SocketAddr::new([192, 0, 2, 1].into(), port)
+    }
+
+    /// Of each run its port, its length and that of its packets.
+    fn runs(load: &Load) -> Vec<(u16, usize, usize)> {
+        load.runs().map(|(to, _, packets, each)| (to.port(), packets.len(), each)).collect()
+    }
+
+    #[test]
+    fn packets_of_one_length_to_one_peer_are_one_run_that_a_shorter_one_ends() {
+        let tray = Tray::new(true);
+        for (port, len) in [(1, 100), (1, 100), (1, 60), (1, 60), (2, 60), (2, 61), (1, 61)] {
+            tray.put(peer(port), None, &vec![7; len]);
+        }
+        let load = tray.take();
+        assert_eq!(
+            runs(&load),
+            [(1, 260, 100), (1, 60, 60), (2, 60, 60), (2, 61, 61), (1, 61, 61)]
+        );
+    }
+
+    #[test]
+    fn a_run_is_no_more_than_the_kernel_cuts() {
+        let tray = Tray::new(true);
+        (0..100).for_each(|_| tray.put(peer(1), None, &[0; 10]));
+        (0..100).for_each(|_| tray.put(peer(2), None, &[0; 1_300]));
+        let sizes = [(1, 640, 10), (1, 360, 10), (2, 65_000, 1_300), (2, 65_000, 1_300)];
+        assert_eq!(runs(&tray.take()), sizes);
+    }
+
+    #[test]
+    fn where_the_kernel_cannot_cut_each_packet_is_alone() {
+        let tray = Tray::new(false);
+        (0..3).for_each(|_| tray.put(peer(1), None, &[0; 10]));
+        assert_eq!(runs(&tray.take()), [(1, 10, 10); 3]);
+    }
+
+    #[test]
+    fn what_leaves_from_another_address_is_another_run() {
+        let tray = Tray::new(true);
+        let locals = [[127, 0, 0, 1], [127, 0, 0, 2]];
+        locals.iter().for_each(|&local| tray.put(peer(1), Some(local.into()), &[0; 10]));
+        assert_eq!(runs(&tray.take()), [(1, 10, 10); 2]);
+    }
+
+    #[test]
+    fn memory_is_used_again_and_nothing_that_was_in_it() {
+        let tray = Tray::new(true);
+        tray.put(peer(1), None, b"first");
+        let load = tray.take();
+        tray.give_back(load);
+        tray.put(peer(1), None, b"second");
+        tray.give_back(tray.take());
+        tray.put(peer(1), None, b"third");
+        let load = tray.take();
+        let texts: Vec<_> = load.runs().map(|(_, _, packets, _)| packets).collect();
+        assert_eq!(texts, [b"third"]);
     }
 }

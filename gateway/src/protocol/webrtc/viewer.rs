@@ -8,7 +8,10 @@ use super::{
     stage::{Piece, Share, Stage},
 };
 use crate::media::{MediaKind, Span};
-use std::time::{Duration, Instant};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 use str0m::{
     Event, Rtc,
     media::KeyframeRequest,
@@ -82,6 +85,10 @@ const OPUS: (i64, i64) = (8, 15);
 
 /// Pieces that are sent between two looks at what came in.
 const BATCH: usize = 64;
+
+/// Packets that the stack is given at a time. Its queue never gives back the room that a large picture took, and goes
+/// through all of it again and again.
+const AT_ONCE: usize = 16;
 
 /// Serves a viewer until either side ends it.
 ///
@@ -240,6 +247,7 @@ impl Viewer<'_> {
             playout.catch_up(piece.pts);
             // It filled the link for a moment.
             self.link.restart();
+            self.peer.trim_stack();
         }
         // Sound that goes by four times as fast is none: it begins when the pictures are there.
         if playout.is_behind() && piece.kind == MediaKind::Audio {
@@ -251,12 +259,14 @@ impl Viewer<'_> {
         let Some(playout) = &mut self.playout else { return Ok(()) };
         let at = playout.place(piece.pts);
         let wall = playout.wall(at);
-        let (track, ticks) = match piece.kind {
-            MediaKind::Video => (&mut self.video, at.ticks()),
-            MediaKind::Audio => (&mut self.audio, at.ticks() * OPUS.0 / OPUS.1),
-        };
-        if let Some(track) = track {
-            track.write(&mut self.peer.rtc, piece, ticks, wall);
+        let count = piece.packets.len();
+        for from in (0..count).step_by(AT_ONCE) {
+            let (track, ticks) = match piece.kind {
+                MediaKind::Video => (&mut self.video, at.ticks()),
+                MediaKind::Audio => (&mut self.audio, at.ticks() * OPUS.0 / OPUS.1),
+            };
+            let Some(track) = track else { return Ok(()) };
+            track.write(&mut self.peer.rtc, piece, from..count.min(from + AT_ONCE), ticks, wall);
             self.peer.settle()?;
             self.drain()?;
         }
@@ -392,7 +402,15 @@ impl Track {
         }
     }
 
-    fn write(&mut self, rtc: &mut Rtc, piece: &Piece, ticks: i64, wall: Instant) {
+    /// Gives the stack some of a piece's packets.
+    fn write(
+        &mut self,
+        rtc: &mut Rtc,
+        piece: &Piece,
+        which: Range<usize>,
+        ticks: i64,
+        wall: Instant,
+    ) {
         if let Some((ssrc, resent)) = self.withheld.take() {
             rtc.direct_api().declare_stream_tx(ssrc, resent, self.out.mid, None);
             self.prepare(rtc);
@@ -404,7 +422,7 @@ impl Track {
         let time = self.offset.wrapping_add(ticks as u32);
         let is_video = piece.kind == MediaKind::Video;
         let last = piece.packets.len().saturating_sub(1);
-        for (index, payload) in piece.packets.iter().enumerate() {
+        for (index, payload) in piece.packets.iter().enumerate().take(which.end).skip(which.start) {
             let sequence = SeqNo::from(self.sequence);
             self.sequence += 1;
             let packet = RtpWrite::new(self.out.pt, sequence, time, wall, payload.clone());
