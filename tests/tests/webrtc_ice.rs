@@ -193,7 +193,9 @@ fn junk_with_the_address_of_a_peer_does_not_end_its_session() {
         junk.resize(junk.len() + round / 2, u8::try_from(round % 251).unwrap_or(0));
         socket.send_to(&junk, gateway.webrtc()).expect("the loopback carries it");
     }
-    assert!(is_answered(&socket, gateway.webrtc(), &offered.check()), "its session is over");
+    // Behind so much the system may lose one, as it may any datagram; ICE makes several (RFC 8445 §14).
+    let is_alive = (0..10).any(|_| is_answered(&socket, gateway.webrtc(), &offered.check()));
+    assert!(is_alive, "its session is over");
 }
 
 #[test]

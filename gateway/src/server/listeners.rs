@@ -14,6 +14,7 @@ use crate::{
     key::StreamKey,
     protocol::{hls::Hls, http_live, proxy::Proxies, rtmp, srt, udp, webrtc},
 };
+use nix::sys::socket::{setsockopt, sockopt};
 use std::{
     cell::RefCell,
     collections::HashMap,
@@ -68,11 +69,8 @@ impl Listeners {
         let config = &gateway.config;
         let srt = bind_srt(gateway)?;
         let tcp = Tcp::bind(config, &Tcp::default())?;
-        let input = |input: &config::UdpInput| {
-            let socket = UdpSocket::bind(input.listen);
-            let socket = socket.map_err(|error| unusable("udp", input.listen, &error))?;
-            Ok((socket, input.stream.clone()))
-        };
+        let input =
+            |input: &config::UdpInput| Ok((bind_udp("udp", input.listen)?, input.stream.clone()));
         let udp = config.udp.iter().map(input).collect::<io::Result<_>>()?;
         let webrtc = bind_webrtc(&config.webrtc)?;
         Ok(Self { srt, tcp, udp, webrtc })
@@ -281,9 +279,15 @@ fn serve_webrtc(
 
 fn bind_webrtc(config: &config::WebRtc) -> io::Result<Option<Rc<webrtc::Port>>> {
     let Some(address) = config.listen else { return Ok(None) };
-    let socket = UdpSocket::bind(address);
-    let socket = socket.map_err(|error| unusable("webrtc.listen", address, &error))?;
-    webrtc::Port::new(socket, config.candidates.clone()).map(Some)
+    webrtc::Port::new(bind_udp("webrtc.listen", address)?, config.candidates.clone()).map(Some)
+}
+
+/// A socket with room for what comes while the thread has other things to do. The kernel gives up to `net.core.rmem_max`.
+fn bind_udp(key: &str, address: SocketAddr) -> io::Result<UdpSocket> {
+    const ROOM_BYTES: usize = 4 << 20;
+    let socket = UdpSocket::bind(address).map_err(|error| unusable(key, address, &error))?;
+    setsockopt(&socket, sockopt::RcvBuf, &ROOM_BYTES)?;
+    Ok(socket)
 }
 
 /// Names the address that cannot be had, and the key that asked for it.

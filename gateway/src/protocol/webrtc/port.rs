@@ -110,9 +110,12 @@ impl Port {
                     can_wait &= self.route(meta, buffer.get(..meta.len).unwrap_or_default());
                 }
             }
-            // With many viewers feedback comes all the time; it is taken some at a time.
             if can_wait {
+                // With many viewers feedback comes all the time; it is taken some at a time.
                 rt::sleep(FEEDBACK_PAUSE)?;
+            } else if count == UdpSocket::BATCH {
+                // There is more. Peers take theirs before, so that what they get at once fits into their inboxes.
+                rt::yield_now()?;
             }
         }
     }
