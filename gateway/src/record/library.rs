@@ -498,7 +498,9 @@ impl Library {
         note.bytes = entry.bytes();
         note.duration_ms = u64::try_from(entry.duration().as_millis()).unwrap_or(u64::MAX);
         note.set_state(&entry.state());
-        self.0.disk.run(stalled, move |root| disk::replace(root, &path, &note.encode()))
+        let noted =
+            self.0.disk.run(stalled, move |root| disk::replace(root, &path, &note.encode()));
+        noted.inspect_err(|error| self.0.disk.note_failure(error))
     }
 }
 

@@ -391,7 +391,8 @@ impl Session {
         let closed = self
             .library
             .disk()
-            .run(&self.stalled, move |_| if syncs { file.sync_data() } else { Ok(()) });
+            .run(&self.stalled, move |_| if syncs { file.sync_data() } else { Ok(()) })
+            .inspect_err(|error| self.library.disk().note_failure(error));
         let state = match &closed {
             Ok(()) => State::Finished,
             Err(error) => State::Failed(error.to_string()),

@@ -472,6 +472,8 @@ fn what_could_not_be_noted_is_noted_later() {
         library.end(&entry, State::Failed("the disk was full".into()));
         assert!(library.note(&entry, &stalled).is_err());
         assert!(library.note_rest(&stalled).is_err());
+        let health = library.disk().health();
+        assert_eq!((health.failures, health.error.is_some()), (2, true), "an operator is told");
         fs::remove_dir(&place).unwrap();
         library.note_rest(&stalled).unwrap();
         let text = fs::read(root.join(note::path(&entry.id.to_string()))).unwrap();
