@@ -1,5 +1,5 @@
-//! AES-128 of whole segments and parts (draft-pantos-hls-rfc8216bis-17 §4.4.4.4, §5.2): CBC with padding, the segment's number as
-//! initialisation vector, one key for several segments.
+//! AES-128 of whole segments and parts (draft-pantos-hls-rfc8216bis-17 §4.4.4.4, §5.2): CBC with padding, the segment's
+//! number as initialisation vector, one key for several segments.
 
 use aws_lc_rs::{
     cipher::{AES_128, EncryptionContext, PaddedBlockEncryptingKey, UnboundCipherKey},

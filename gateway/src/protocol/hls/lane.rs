@@ -492,8 +492,8 @@ impl Segment {
         self.body.len() + parts.map(|part| part.body.len()).sum::<usize>()
     }
 
-    /// A part as it is served. Each is encrypted by itself as the segment is, with its key and vector: players expect it (hls.js,
-    /// Shaka, Media3).
+    /// A part as it is served. Each is encrypted by itself as the segment is, with its key and vector: players expect it
+    /// (hls.js, Shaka, Media3).
     fn encrypt_part(&mut self, plain: Bytes) -> Bytes {
         let Some(key) = &self.key else { return plain };
         let body = key.encrypt(&plain, self.msn);

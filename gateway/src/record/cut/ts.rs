@@ -1,9 +1,9 @@
 //! Files of MPEG-TS: packets as they came in, or as they are muxed for everybody (ISO/IEC 13818-1:2019).
 //!
-//! Times stay as they are. So where the times of a stream that is passed on jump, as when its publisher begins anew, another
-//! file begins: nobody could seek in one with two timelines. So it is with other codecs, since few players look for another
-//! map; pictures of another size may stand in the same file, as they do in broadcasts. Where one file follows another without a gap, a unit that began
-//! in the first ends there, and none is in both or in neither.
+//! Times stay as they are. So where the times of a stream that is passed on jump, as when its publisher begins anew,
+//! another file begins: nobody could seek in one with two timelines. So it is with other codecs, since few players look
+//! for another map; pictures of another size may stand in the same file, as they do in broadcasts. Where one file
+//! follows another without a gap, a unit that began in the first ends there, and none is in both or in neither.
 
 use super::{PIECE, PIECE_BYTES, Step};
 use crate::{
