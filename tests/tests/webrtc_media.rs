@@ -104,6 +104,7 @@ fn viewers_offer_anew_when_the_publisher_comes_back_with_another_codec() {
     let hevc = "-c:v libx265 -x265-params log-level=error:bframes=0";
     let _again = publish_live_with(&gateway.srt_publish("live/cam"), "320x240", hevc);
     gateway.wait_for_log(&["have to offer anew", "HEVC"]);
+    gateway.wait_for_log(&["the stream has changed: the viewer has to offer anew"]);
     // Pictures that it cannot decode are of no use to anybody.
     until("the viewer to be gone", || {
         gateway.clients("live/cam").iter().all(|client| client.publishes)

@@ -36,6 +36,8 @@ pub(super) enum PeerEnd {
     Silent(Duration),
     /// The stream is over.
     Unpublished,
+    /// What the peer has agreed to is not sent any more.
+    Outdated,
     /// Another publisher took the stream over.
     TakenOver,
     /// It sent more than it may, in bits a second.
@@ -321,6 +323,7 @@ impl fmt::Display for PeerEnd {
             }
             Self::Silent(limit) => write!(f, "the peer was not heard of for {limit:?}"),
             Self::Unpublished => f.write_str("the publisher left"),
+            Self::Outdated => f.write_str("the stream has changed: the viewer has to offer anew"),
             Self::TakenOver => f.write_str("another publisher took the stream over"),
             Self::TooFast(limit) => write!(
                 f,

@@ -216,6 +216,11 @@ impl Stage {
         self.has_ended.get() || self.source.state() == SourceState::Ended
     }
 
+    /// Whether it has ended before its source: there is another for who offers anew.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.has_ended.get() && self.source.state() != SourceState::Ended
+    }
+
     /// How many packets a viewer may have to be sent again: those of a second. Each takes more than half a kilobyte of every
     /// viewer.
     pub(super) fn resend_packets(&self) -> usize {

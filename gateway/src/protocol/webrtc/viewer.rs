@@ -129,6 +129,7 @@ impl Viewer<'_> {
                 return end;
             }
             let wake = match self.send_pieces() {
+                Ok(Due::Over) if self.stage.is_outdated() => return PeerEnd::Outdated,
                 Ok(Due::Over) => return PeerEnd::Unpublished,
                 Ok(Due::Now) => continue,
                 Ok(Due::At(at)) => Some(at),
