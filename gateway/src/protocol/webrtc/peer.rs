@@ -146,7 +146,9 @@ impl<'a> Peer<'a> {
                     self.is_connected = true;
                     self.place = None;
                     // What was behind it took far more of the stack than what comes.
-                    self.trim_stack();
+                    if let Err(error) = rt::trim_stack() {
+                        debug!(%error, "the stack is not trimmed");
+                    }
                     return Ok(Some(Event::Connected));
                 }
                 Output::Event(Event::PeerStats(stats)) => {
@@ -168,13 +170,6 @@ impl<'a> Peer<'a> {
     /// Has the stack take up what was given to it: it wants one change between two polls.
     pub(super) fn settle(&mut self) -> Result<(), PeerEnd> {
         self.rtc.handle_input(Input::Timeout(rt::now())).map_err(PeerEnd::Rtc)
-    }
-
-    /// Gives back what the stack took for something that happens once.
-    pub(super) fn trim_stack(&self) {
-        if let Err(error) = rt::trim_stack() {
-            debug!(%error, "the stack is not trimmed");
-        }
     }
 
     /// Takes what can wait until the peer is awake anyway; whether there was something.

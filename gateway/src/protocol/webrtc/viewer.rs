@@ -248,7 +248,6 @@ impl Viewer<'_> {
             playout.catch_up(piece.pts);
             // It filled the link for a moment.
             self.link.restart();
-            self.peer.trim_stack();
         }
         // Sound that goes by four times as fast is none: it begins when the pictures are there.
         if playout.is_behind() && piece.kind == MediaKind::Audio {
