@@ -260,6 +260,17 @@ fn settings(dir: &Path) -> Settings {
     }
 }
 
+/// A recorder, and what it tells of files that have ended.
+fn recorder_that_tells(
+    registry: &Registry,
+    root: &Path,
+) -> (Recorder, Rc<RefCell<Vec<super::Finished>>>) {
+    let finished = Rc::new(RefCell::new(Vec::new()));
+    let told = Rc::clone(&finished);
+    let on_file = Rc::new(move |file: &super::Finished| told.borrow_mut().push(file.clone()));
+    (Recorder::new(registry.clone(), Settings { on_file, ..settings(root) }), finished)
+}
+
 fn registry() -> Registry {
     Registry::new(hub::Settings {
         bounds: Bounds { bytes: 1 << 20, span: Span::from_ms(5_000) },
@@ -298,10 +309,7 @@ fn a_disk_that_hangs_costs_the_recording_what_the_ring_does_not_hold_and_players
     let root = folder.0.clone();
     run(move || {
         let registry = registry();
-        let finished = Rc::new(RefCell::new(Vec::new()));
-        let told = Rc::clone(&finished);
-        let on_file = Rc::new(move |file: &super::Finished| told.borrow_mut().push(file.clone()));
-        let recorder = Recorder::new(registry.clone(), Settings { on_file, ..settings(&root) });
+        let (recorder, finished) = recorder_that_tells(&registry, &root);
         let rules = recorder.clone();
         let _rules = rt::spawn(move || rules.follow_rules());
         rt::yield_now().unwrap();
@@ -428,10 +436,7 @@ fn what_a_stream_left_waits_for_the_disk_beside_the_next_of_its_name() {
     let root = folder.0.clone();
     run(move || {
         let registry = registry();
-        let finished = Rc::new(RefCell::new(Vec::new()));
-        let told = Rc::clone(&finished);
-        let on_file = Rc::new(move |file: &super::Finished| told.borrow_mut().push(file.clone()));
-        let recorder = Recorder::new(registry.clone(), Settings { on_file, ..settings(&root) });
+        let (recorder, finished) = recorder_that_tells(&registry, &root);
         let rules = recorder.clone();
         let _rules = rt::spawn(move || rules.follow_rules());
         let mut publisher = publish(&registry);
