@@ -12,6 +12,7 @@ mod flv;
 mod http;
 mod outputs;
 mod pes;
+mod rtcp;
 mod rtmp;
 mod script;
 mod simulation;
@@ -50,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "flv", heap_max: 4 * MIB, run: flv::run },
     Target { name: "http", heap_max: 4 * MIB, run: http::run },
     Target { name: "pes", heap_max: 4 * MIB, run: pes::run },
+    Target { name: "rtcp", heap_max: 4 * MIB, run: rtcp::run },
     Target { name: "rtmp", heap_max: 4 * MIB, run: rtmp::run },
     Target { name: "srt_url", heap_max: MIB, run: srt_url::run },
     Target { name: "stream_id", heap_max: MIB, run: stream_id::run },

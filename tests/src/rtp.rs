@@ -66,9 +66,24 @@ pub fn watch(
     gateway: &Gateway,
     stream: &str,
     crypto: CryptoProvider,
-    mut goes_on: impl FnMut(&Received) -> bool,
+    goes_on: impl FnMut(&Received) -> bool,
 ) -> Received {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("the loopback has ports");
+    watch_at(&socket, gateway, stream, crypto, goes_on)
+}
+
+/// The same with a socket of the caller's, which is left as it is then: nothing says goodbye.
+///
+/// # Panics
+///
+/// When the gateway does not take the offer, or that takes too long.
+pub fn watch_at(
+    socket: &UdpSocket,
+    gateway: &Gateway,
+    stream: &str,
+    crypto: CryptoProvider,
+    mut goes_on: impl FnMut(&Received) -> bool,
+) -> Received {
     let local = socket.local_addr().expect("it is bound");
     let mut rtc = join(gateway, stream, local, crypto);
     let mut received = Received::default();
@@ -76,7 +91,7 @@ pub fn watch(
     let begun = Instant::now();
     let mut datagram = vec![0; 2_000];
     loop {
-        let due = drain(&mut rtc, &socket, &mut received);
+        let due = drain(&mut rtc, socket, &mut received);
         if !goes_on(&received) {
             return received;
         }

@@ -17,6 +17,7 @@ use thalweg_tests::{
     ice::{Offered, is_answered, offer},
     media::{publish_live, publish_live_with},
     network::Host,
+    rtp,
     tcp_relay::TcpRelay,
 };
 
@@ -258,6 +259,27 @@ fn a_viewer_that_vanishes_without_a_word_is_gone_soon() {
     assert!(is_there());
     link.cut();
     until("the viewer to be gone", || !is_there());
+    gateway.wait_for_log(&["the peer was not heard of for 3s"]);
+}
+
+#[test]
+fn junk_from_the_address_of_a_viewer_that_vanished_does_not_keep_it() {
+    let gateway = Gateway::start(&["play.wait_ms=20000", "timeouts.player_ms=3000"]);
+    let _publisher = publish_live(&gateway.srt_publish(CAM), "320x240");
+    gateway.wait_for_frames(CAM, 30);
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("there are ports");
+    let crypto = str0m::crypto::from_feature_flags();
+    rtp::watch_at(&socket, &gateway, CAM, crypto, |received| received.video.packets().len() < 100);
+    let is_there = || gateway.clients(CAM).iter().any(|client| client.protocol == "webrtc");
+    assert!(is_there());
+    // What looks like RTP, like a report, like DTLS, like nothing.
+    let junk = [[0x80, 96, 0, 0], [0x81, 201, 0, 7], [0x17, 0xfe, 0xfd, 0], [0xff; 4]];
+    until("the viewer to be gone", || {
+        for first in junk {
+            socket.send_to(&[&first[..], &[7; 60]].concat(), gateway.webrtc()).expect("it is sent");
+        }
+        !is_there()
+    });
     gateway.wait_for_log(&["the peer was not heard of for 3s"]);
 }
 

@@ -5,6 +5,7 @@
 
 mod clips;
 mod codecs;
+mod rtcp;
 mod rtmp;
 mod texts;
 
@@ -17,6 +18,7 @@ fn main() {
     fs::create_dir_all(&scratch).expect("a folder for temporary files");
     clips::transport_streams(&scratch, &corpus);
     codecs::configurations(&scratch, &corpus);
+    rtcp::all(&corpus);
     rtmp::all(&scratch, &corpus);
     texts::all(&corpus);
     fs::remove_dir_all(&scratch).expect("the folder is ours");

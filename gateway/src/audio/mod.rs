@@ -193,6 +193,11 @@ impl Frames {
     pub fn recv(&self) -> Result<Coded, RecvError> {
         self.0.recv()
     }
+
+    /// A frame that is there already.
+    pub fn try_recv(&self) -> Option<Coded> {
+        self.0.try_recv().ok()
+    }
 }
 
 impl Target {

@@ -1,4 +1,4 @@
-//! RTP payloads: what an access unit becomes between the headers of RTP packets.
+//! RTP payloads: what an access unit becomes between the headers of RTP packets; and what receivers tell of them.
 //!
 //! Headers, times and encryption differ from receiver to receiver and are left to the transport; the payloads are the same
 //! for all, so that a unit is taken apart once and its pieces are shared.
@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::cast_possible_truncation))]
 
 mod av1;
+pub mod feedback;
 mod h26x;
 mod vpx;
 

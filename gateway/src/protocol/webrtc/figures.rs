@@ -11,7 +11,7 @@ use std::{
 };
 use str0m::{
     net::Protocol,
-    stats::{CandidatePairStats, MediaEgressStats, MediaIngressStats, PeerStats},
+    stats::{CandidatePairStats, MediaIngressStats, PeerStats},
 };
 
 /// What is told of one peer.
@@ -99,14 +99,18 @@ impl Told {
         self.by_packet.get().rtt
     }
 
-    /// What holds for a stream that is sent. Comes after what holds for the peer.
-    pub(super) fn note_egress(&self, stats: &MediaEgressStats, is_video: bool) {
-        // Reports are told of once.
+    /// What holds for a stream that is sent: its packets, those that were asked for again and the requests for pictures, and
+    /// what its reports tell. Comes after what holds for the peer.
+    pub(super) fn note_egress(
+        &self,
+        counts: [u64; 3],
+        is_video: bool,
+        (rtt, loss): (Option<Duration>, Option<f32>),
+    ) {
         if is_video && !self.by_packet.get().sent_loss {
-            self.note_loss("sent_loss_ratio", stats.loss);
+            self.note_loss("sent_loss_ratio", loss);
         }
-        let counts = [stats.packets, stats.nacks, stats.plis + stats.firs];
-        self.note_stream(is_video, counts, stats.rtt);
+        self.note_stream(is_video, counts, rtt);
     }
 
     /// What holds for a stream that is received. Comes after what holds for the peer.

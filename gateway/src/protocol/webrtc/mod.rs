@@ -1,9 +1,10 @@
 //! WebRTC: streams to browsers and from them, in less than a quarter of a second.
 //!
-//! `str0m` speaks ICE, DTLS, SRTP and RTCP and does no I/O; what it gets and when it is called is decided here. All peers
-//! share one UDP port, and the addresses of TCP beside it. Each peer is one coroutine that owns its part of the stack, top
-//! to bottom; an offer comes by HTTP, and what it takes to answer it happens there, too. A source's units are taken apart
-//! once (`stage`), and its viewers share the payloads; what is done for each is SRTP.
+//! `str0m` speaks SDP, ICE and DTLS, and for publishers SRTP and RTCP, and does no I/O; what it gets and when it is called is
+//! decided here. All peers share one UDP port, and the addresses of TCP beside it. Each peer is one coroutine that owns its
+//! part of the stack, top to bottom; an offer comes by HTTP, and what it takes to answer it happens there, too. A source's
+//! units are taken apart once (`stage`), and its viewers share the payloads; what is done for each is headers and SRTP
+//! (`sender`), straight into what the socket is given.
 
 mod aac;
 mod addresses;
@@ -11,6 +12,7 @@ mod crowd;
 mod figures;
 mod fragment;
 mod frames;
+mod keys;
 mod link;
 mod negotiate;
 mod offers;
@@ -19,12 +21,16 @@ mod peer;
 mod playout;
 mod port;
 mod publisher;
+mod register;
 mod reorder;
 mod resource;
 mod routes;
 mod rtcp;
+mod sender;
 mod sound;
+mod srtp;
 mod stage;
+mod stream;
 mod stun;
 mod tcp;
 mod tray;

@@ -1,6 +1,6 @@
 //! From an offer to an answer (RFC 8829, RFC 9725 §4.2): what of the stream a viewer gets, and in which form.
 
-use super::{addresses::Local, stage::Stage};
+use super::{addresses::Local, keys, stage::Stage};
 use crate::media::{Codec, CodecConfig, TrackId};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use std::{fmt, sync::Arc, time::Duration};
@@ -29,13 +29,23 @@ pub(super) struct Viewing {
     pub(super) credentials: IceCreds,
     pub(super) video: Option<Outgoing>,
     pub(super) audio: Option<Outgoing>,
+    /// What its streams have in common, as the answer says it.
+    pub(super) cname: String,
 }
 
 /// One stream to a viewer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outgoing {
     pub(super) mid: Mid,
-    pub(super) pt: Pt,
+    /// Payload type and source of its packets, and of those that are sent again.
+    pub(super) pt: u8,
+    pub(super) ssrc: u32,
+    pub(super) resend: Option<(u32, u8)>,
+    /// Ticks a second.
+    pub(super) clock: u32,
+    /// How the viewer knows a packet's number across streams, and the section's name, in a header.
+    pub(super) number_id: Option<u8>,
+    pub(super) mid_id: Option<u8>,
 }
 
 /// What was agreed with a publisher.
@@ -76,14 +86,10 @@ const STATS: Duration = Duration::from_millis(250);
 /// How many packets are kept to be sent again: a second and a half of 10 Mbit/s. They are shared with the other viewers.
 pub(super) const RESEND_PACKETS: usize = 1_500;
 
-/// How often viewers are told which times of sound and of pictures belong together; browsers need two reports on each before
-/// they keep them together.
-const REPORTS: Duration = Duration::from_secs(1);
-
 impl Identity {
     /// With a certificate of its own, which peers know by its fingerprint in the answer.
     pub(super) fn new() -> Option<Self> {
-        let crypto = Arc::new(str0m::crypto::from_feature_flags());
+        let crypto = Arc::new(keys::provider());
         let certificate = crypto.dtls_provider.generate_certificate()?;
         Some(Self { certificate, crypto })
     }
@@ -114,7 +120,7 @@ pub(super) fn view(
     let credentials = credentials();
     let video = stage.video();
     let may_be_heard = stage.may_be_heard();
-    // Of what may stand in each packet's header, what is of use: the rest would be made for each packet.
+    // Of what may stand in each packet's header, what is of use.
     let mut config = identity
         .config(&credentials)
         .set_rtp_mode(true)
@@ -129,26 +135,33 @@ pub(super) fn view(
         Some(Codec::Av1) => config.enable_av1(true),
         _ => config,
     };
-    config = config.enable_opus(may_be_heard, false).set_send_buffer_video(RESEND_PACKETS);
-    config = config.set_rtcp_report_interval_audio(REPORTS).set_rtcp_report_interval_video(REPORTS);
+    config = config.enable_opus(may_be_heard, false);
     let mut rtc = Box::new(config.build(rt::now()));
     add_candidates(&mut rtc, candidates);
     let answer = rtc.sdp_api().accept_offer(offer).map_err(|error| malformed(&error))?;
     let answer = of_one_stream(&answer.to_sdp_string());
     let (mut sees, mut hears) = (None, None);
-    for (mid, kind, direction) in sections(&rtc, &answer) {
+    let sections = sections(&rtc, &answer);
+    for &(mid, kind, direction) in &sections {
         let slot = if kind == MediaKind::Video { &mut sees } else { &mut hears };
         if direction.is_sending() && slot.is_none() {
             *slot = Some(mid);
         }
     }
-    let sees = sees.and_then(|mid| outgoing(&rtc, mid, |params| fits(params, video.as_deref())));
+    let sees =
+        sees.and_then(|mid| outgoing(&mut rtc, mid, |params| fits(params, video.as_deref())));
     if let (Some(out), Some(CodecConfig::H264(config))) = (&sees, video.as_deref()) {
-        remark_profile(&rtc, out.pt, config.profile(), stage);
+        remark_profile(&rtc, out.pt.into(), config.profile(), stage);
     }
     let hears = hears.and_then(|mid| {
-        outgoing(&rtc, mid, |params| Some(u8::from(is_opus(params))).filter(|&fit| fit > 0))
+        outgoing(&mut rtc, mid, |params| Some(u8::from(is_opus(params))).filter(|&fit| fit > 0))
     });
+    // The stack would report on streams that it sends nothing of.
+    let mut direct = rtc.direct_api();
+    for (mid, ..) in sections {
+        let ssrc = direct.stream_tx_by_mid(mid, None).map(|stream| stream.ssrc());
+        ssrc.map(|ssrc| direct.remove_stream_tx(ssrc));
+    }
     if let Some(video) = video.as_deref()
         && sees.is_none()
     {
@@ -160,7 +173,8 @@ pub(super) fn view(
         let why = "the offer takes nothing that the stream has".to_owned();
         return Err(OfferError::NotAcceptable(why));
     }
-    Ok(Viewing { rtc, answer, credentials, video: sees, audio: hears })
+    let cname = cname(&answer).to_owned();
+    Ok(Viewing { rtc, answer, credentials, video: sees, audio: hears, cname })
 }
 
 /// Agrees with a publisher's offer: one stream of pictures, one of sound, in the first codec of those it prefers that we
@@ -276,13 +290,35 @@ fn of_one_stream(answer: &str) -> String {
     answer.lines().map(line).collect()
 }
 
-/// The payload type of the section that fits best.
-fn outgoing(rtc: &Rtc, mid: Mid, fit: impl Fn(&PayloadParams) -> Option<u8>) -> Option<Outgoing> {
-    let agreed = rtc.media(mid)?.remote_pts();
+/// The name that the answer gives to the source of all its streams (RFC 5576 §6.1).
+fn cname(answer: &str) -> &str {
+    let sources = answer.lines().filter_map(|line| line.strip_prefix("a=ssrc:"));
+    let mut names = sources.filter_map(|source| source.split_once(" cname:"));
+    names.next().map_or("thalweg", |(_, name)| name.trim())
+}
+
+/// What is sent in a section, with the payload type that fits best.
+fn outgoing(
+    rtc: &mut Rtc,
+    mid: Mid,
+    fit: impl Fn(&PayloadParams) -> Option<u8>,
+) -> Option<Outgoing> {
+    let media = rtc.media(mid)?;
+    let agreed = media.remote_pts();
+    let (number_id, mid_id) = {
+        let id = |extension| media.remote_extmap().id_of(extension);
+        (id(Extension::TransportSequenceNumber), id(Extension::RtpMid))
+    };
     let params = rtc.codec_config().params().iter().filter(|params| agreed.contains(&params.pt()));
-    let best =
-        params.filter_map(|params| Some((fit(params)?, params.pt()))).max_by_key(|&(fit, _)| fit);
-    best.map(|(_, pt)| Outgoing { mid, pt })
+    let best = params.filter_map(|params| Some((fit(params)?, params))).max_by_key(|it| it.0);
+    let (pt, again, clock) =
+        best.map(|(_, params)| (*params.pt(), params.resend(), params.spec().clock_rate))?;
+    let mut direct = rtc.direct_api();
+    let stream = direct.stream_tx_by_mid(mid, None)?;
+    let (ssrc, resend) = (*stream.ssrc(), stream.rtx().zip(again));
+    let resend = resend.map(|(ssrc, pt)| (*ssrc, *pt));
+    let clock = clock.get();
+    Some(Outgoing { mid, pt, ssrc, resend, clock, number_id, mid_id })
 }
 
 fn is_opus(params: &PayloadParams) -> bool {

@@ -288,7 +288,7 @@ impl Begun<'_> {
         let place = self.accept(viewing.answer, &entered);
         let control = &entered.control;
         let peer = Peer::new(viewing.rtc, &mailbox, control, candidates, client, limits, place);
-        viewer::watch(peer, viewing.video, viewing.audio, share)
+        viewer::watch(peer, [viewing.video, viewing.audio], viewing.cname, share)
     }
 
     fn publish(self, grant: &PublishGrant) -> PeerEnd {

@@ -5,18 +5,24 @@ use super::{
     addresses::Local,
     crowd::Place,
     figures::Told,
+    keys::{self, Keys},
     negotiate,
     outbox::Outbox,
     resource::{Control, Fresh},
     routes::{Datagram, Mailbox},
+    sender::Out,
+    stun,
 };
 use crate::hub::Client;
 use std::{
-    fmt, io,
+    fmt, io, mem,
     net::SocketAddr,
+    ops::RangeInclusive,
     time::{Duration, Instant},
 };
-use str0m::{Event, Input, Output, Rtc, RtcError, error::DtlsError, net::Receive};
+use str0m::{
+    Event, Input, Output, Rtc, RtcError, error::DtlsError, net::Receive, stats::PeerStats,
+};
 use thalweg_runtime::{
     self as rt, WaitError, select,
     sync::{Cond, channel::Receiver},
@@ -42,6 +48,8 @@ pub(super) enum PeerEnd {
     TakenOver,
     /// It sent more than it may, in bits a second.
     TooFast(u64),
+    /// It agreed on keys of which nothing is known.
+    NoKeys,
     /// The WebRTC stack gave up.
     Rtc(RtcError),
     /// The socket failed.
@@ -70,6 +78,12 @@ pub(super) struct Peer<'a> {
     place: Option<Place>,
     /// Somebody asked for a random-access point of it.
     pub(super) is_asked: bool,
+    /// Of the packets of media, which the stack does not get.
+    keys: Option<Keys>,
+    /// Its reports, where the stack does not get them, and when they came.
+    reports: Option<Vec<(Instant, Datagram)>>,
+    /// The stack was given something since it was asked for all that it has to tell.
+    is_stirred: bool,
     mailbox: &'a Mailbox,
     control: &'a Receiver<Control>,
     /// The addresses that it was told.
@@ -96,6 +110,9 @@ enum Happened {
 /// Datagrams that are taken between two looks at what there is to send.
 const BATCH: usize = 64;
 
+/// The first byte of a packet of RTP or RTCP (RFC 7983 §7).
+const MEDIA: RangeInclusive<u8> = 128..=191;
+
 impl<'a> Peer<'a> {
     pub(super) fn new(
         rtc: Box<Rtc>,
@@ -114,6 +131,9 @@ impl<'a> Peer<'a> {
             is_leaving: false,
             place: Some(place),
             is_asked: false,
+            keys: None,
+            reports: None,
+            is_stirred: true,
             mailbox,
             control,
             candidates,
@@ -133,8 +153,10 @@ impl<'a> Peer<'a> {
     )]
     /// The next that the stack has to tell; `None` when it has nothing more, and all that it wanted to be sent has been.
     pub(super) fn poll(&mut self) -> Result<Option<Event>, PeerEnd> {
-        loop {
-            match self.rtc.poll_output().map_err(PeerEnd::Rtc)? {
+        while self.is_stirred {
+            let output = self.rtc.poll_output().map_err(PeerEnd::Rtc)?;
+            self.take_keys();
+            match output {
                 Output::Transmit(transmit) => {
                     self.outbox.push(&transmit, self.mailbox);
                     if self.mailbox.is_full() {
@@ -152,32 +174,83 @@ impl<'a> Peer<'a> {
                     return Ok(Some(Event::Connected));
                 }
                 Output::Event(Event::PeerStats(stats)) => {
-                    self.told.note_peer(&stats, self.client);
-                    self.told.note_unsent(self.mailbox.unsent());
+                    self.outbox.note_way(stats.selected_candidate_pair.as_ref());
                     return Ok(Some(Event::PeerStats(stats)));
                 }
                 Output::Event(Event::Closed) => return Err(PeerEnd::Left),
                 Output::Event(event) => return Ok(Some(event)),
                 Output::Timeout(at) => {
                     self.timer = at;
+                    self.is_stirred = false;
                     self.flush()?;
-                    return if self.rtc.is_alive() { Ok(None) } else { Err(PeerEnd::Left) };
+                    if !self.rtc.is_alive() {
+                        return Err(PeerEnd::Left);
+                    }
                 }
             }
         }
+        Ok(None)
     }
 
     /// Has the stack take up what was given to it: it wants one change between two polls.
     pub(super) fn settle(&mut self) -> Result<(), PeerEnd> {
+        self.is_stirred = true;
         self.rtc.handle_input(Input::Timeout(rt::now())).map_err(PeerEnd::Rtc)
+    }
+
+    /// From now on, media and reports on it are not the stack's but the caller's. The keys are there once it is connected.
+    pub(super) fn take_over_media(&mut self) -> Option<Keys> {
+        self.reports.get_or_insert_default();
+        self.keys.take()
+    }
+
+    /// The keys that the stack has just agreed on, if it has: before anybody else gets a turn.
+    fn take_keys(&mut self) {
+        if !self.is_connected
+            && let Some(keys) = keys::take()
+        {
+            self.keys = Some(keys);
+        }
+    }
+
+    /// The reports that have come.
+    pub(super) fn take_reports(&mut self) -> Vec<(Instant, Datagram)> {
+        self.reports.as_mut().map(mem::take).unwrap_or_default()
+    }
+
+    /// It sent something that only it can have sent.
+    pub(super) fn note_heard(&mut self, datagram: &Datagram, at: Instant) {
+        self.heard = self.heard.max(at);
+        self.outbox.heard(datagram.source, datagram.local);
+    }
+
+    /// Where media is put; what was put there leaves at the next [`Peer::flush`].
+    pub(super) const fn out(&mut self) -> Out<'_> {
+        Out { outbox: &mut self.outbox, mailbox: self.mailbox }
+    }
+
+    /// Sends what was put, if that is much.
+    ///
+    /// # Suspends
+    ///
+    /// While the socket's buffer is full.
+    pub(super) fn make_room(&self) -> Result<(), PeerEnd> {
+        if self.mailbox.is_full() { self.flush() } else { Ok(()) }
+    }
+
+    /// Notes what holds for the peer as a whole.
+    pub(super) fn note(&self, stats: &PeerStats) {
+        self.told.note_peer(stats, self.client);
+        self.told.note_unsent(self.mailbox.unsent());
     }
 
     /// Takes what can wait until the peer is awake anyway; whether there was something.
     fn take_feedback(&mut self) -> Result<bool, PeerEnd> {
         let mut had_some = false;
         while let Some(datagram) = self.mailbox.take_feedback() {
-            // The stack learns from it how long packets are on their way.
-            self.receive(&datagram, datagram.at)?;
+            // It tells how long packets are on their way.
+            let at = datagram.at;
+            self.receive(datagram, at)?;
             had_some = true;
         }
         Ok(had_some)
@@ -215,11 +288,11 @@ impl<'a> Peer<'a> {
             Happened::Control(control) => self.obey(control),
             Happened::Datagram(datagram) => {
                 let now = rt::now();
-                self.receive(&datagram, now)?;
+                self.receive(datagram, now)?;
                 // Others may have come with it.
                 for _ in 0..BATCH {
                     let Ok(datagram) = self.mailbox.datagrams().try_recv() else { break };
-                    self.receive(&datagram, now)?;
+                    self.receive(datagram, now)?;
                 }
             }
             Happened::Else => {
@@ -235,6 +308,7 @@ impl<'a> Peer<'a> {
     pub(super) fn say_goodbye(&mut self) {
         const PATIENCE: Duration = Duration::from_millis(200);
         self.is_leaving = true;
+        self.is_stirred = true;
         // Also when the session was cancelled.
         rt::shield(PATIENCE, || {
             if self.rtc.close().is_ok() {
@@ -245,6 +319,7 @@ impl<'a> Peer<'a> {
 
     /// What came by HTTP.
     fn obey(&mut self, control: Control) {
+        self.is_stirred = true;
         match control {
             Control::Candidates(candidates) => {
                 for candidate in candidates {
@@ -265,9 +340,15 @@ impl<'a> Peer<'a> {
         }
     }
 
-    fn receive(&mut self, datagram: &Datagram, at: Instant) -> Result<(), PeerEnd> {
+    fn receive(&mut self, datagram: Datagram, at: Instant) -> Result<(), PeerEnd> {
         self.client.add_received(datagram.bytes.len());
-        let destination = self.candidate(datagram);
+        if let Some(reports) = &mut self.reports
+            && datagram.bytes.first().is_some_and(|first| MEDIA.contains(first))
+        {
+            reports.push((at, datagram));
+            return Ok(());
+        }
+        let destination = self.candidate(&datagram);
         // What is no packet of WebRTC is not worth more than the count of its bytes.
         let Ok(receive) =
             Receive::new(datagram.transport.into(), datagram.source, destination, &datagram.bytes)
@@ -276,9 +357,14 @@ impl<'a> Peer<'a> {
         };
         let input = Input::Receive(at, receive);
         if self.rtc.accepts(&input) {
-            self.heard = self.heard.max(at);
-            self.outbox.heard(datagram.source, datagram.local);
-            match self.rtc.handle_input(input) {
+            // Anybody can send what looks like DTLS from the peer's address; a viewer that is there tells of itself otherwise.
+            if !self.is_connected || self.reports.is_none() || stun::is_stun(&datagram.bytes) {
+                self.note_heard(&datagram, at);
+            }
+            self.is_stirred = true;
+            let result = self.rtc.handle_input(input);
+            self.take_keys();
+            match result {
                 // It may be from anybody who knows the peer's address (RFC 6347 §4.1.2.7, RFC 9147 §4.5.2). A peer with which
                 // it goes wrong in earnest is not connected in time, or silent from then on.
                 Err(RtcError::Dtls(wrong)) => {
@@ -301,7 +387,12 @@ impl<'a> Peer<'a> {
         exact.or_else(any).map_or(datagram.source, |told| told.address)
     }
 
-    fn flush(&self) -> Result<(), PeerEnd> {
+    /// Sends what was put.
+    ///
+    /// # Suspends
+    ///
+    /// While the socket's buffer is full.
+    pub(super) fn flush(&self) -> Result<(), PeerEnd> {
         self.client.sent.set(self.outbox.total());
         self.mailbox.flush(!self.is_connected || self.is_leaving).map_err(PeerEnd::Io)
     }
@@ -324,6 +415,7 @@ impl fmt::Display for PeerEnd {
                 f,
                 "the publisher sent more than the {limit} bit/s of limits.bitrate_per_publisher"
             ),
+            Self::NoKeys => f.write_str("the handshake ended without keys that are known"),
             Self::Rtc(error) => write!(f, "WebRTC: {error}"),
             Self::Io(error) => write!(f, "cannot send: {error}"),
             Self::Wait(error) => write!(f, "ended by the gateway: {error}"),

@@ -2,7 +2,7 @@
 //! times as much closer together, so that its last picture is shown now.
 
 use crate::media::{Span, Timestamp};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// So many times faster than it plays the GOP goes out at the beginning.
 const RATE: u32 = 4;
@@ -67,17 +67,13 @@ impl Playout {
         }
     }
 
-    /// When, on the wall, the viewer's time was `at`. It lies behind all that is sent, by the same for sound and pictures: the
-    /// stack reports no time for what has its in the future. A picture may be sent some frames before it is shown, and a
-    /// source may be late when a viewer comes, and make up for it.
+    /// When, on the wall, the viewer's time is `at`.
     pub(super) fn wall(&self, at: Span) -> Instant {
-        const MARGIN: Duration = Duration::from_secs(20);
-        let since = self.since.checked_sub(MARGIN).unwrap_or(self.since);
         let into = at - self.at;
         if into < Span::ZERO {
-            since.checked_sub(into.abs().duration()).unwrap_or(since)
+            self.since.checked_sub(into.abs().duration()).unwrap_or(self.since)
         } else {
-            since + into.duration()
+            self.since + into.duration()
         }
     }
 }
@@ -85,6 +81,7 @@ impl Playout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
     use thalweg_runtime as rt;
 
     const fn ms(ms: i64) -> Timestamp {
@@ -145,22 +142,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_source_makes_up_for_has_no_time_in_the_future() {
-        let now = rt::now();
-        let mut playout = Playout::new(now, ms(0));
-        // What came last was eight seconds late. Two seconds later nothing is.
-        playout.catch_up(ms(0));
-        let picture = playout.place(ms(10_000));
-        assert!(playout.wall(picture) < now + Duration::from_secs(2));
-    }
-
-    #[test]
-    fn sound_and_pictures_have_one_wall_clock_and_it_lies_behind() {
+    fn sound_and_pictures_have_one_clock_on_the_wall() {
         let now = rt::now();
         let mut playout = Playout::new(now, ms(0));
         playout.catch_up(ms(0));
         let picture = playout.place(ms(120));
-        assert!(playout.wall(picture) < now);
+        assert_eq!(playout.wall(picture), now + Duration::from_millis(120));
         let sound = playout.place(ms(60));
         assert_eq!(playout.wall(picture) - playout.wall(sound), Duration::from_millis(60));
     }

@@ -117,6 +117,7 @@ impl Ingest<'_> {
             match event {
                 Event::Connected => self.ask_for_key(rt::now())?,
                 Event::MediaData(data) => self.take(&data),
+                Event::PeerStats(stats) => self.peer.note(&stats),
                 Event::MediaIngressStats(stats) => self.note_ingress(&stats),
                 _ => {}
             }

@@ -91,7 +91,7 @@ const PICTURES: &str = "webrtc.pictures";
 const PAYLOAD_BYTES: usize = 1_184;
 
 /// How long sound waits for a picture to go with.
-const SOUND_PATIENCE: Duration = Duration::from_millis(10);
+const SOUND_PATIENCE: Duration = Duration::from_millis(20);
 
 /// The most that a ring holds, in bytes; as much as a GOP of 8 s at 16 Mbit/s.
 const RING_BYTES: usize = 16 << 20;
@@ -221,8 +221,7 @@ impl Stage {
         self.has_ended.get() && self.source.state() != SourceState::Ended
     }
 
-    /// How many packets a viewer may have to be sent again: those of a second. Each takes more than half a kilobyte of every
-    /// viewer.
+    /// How many packets a viewer may have to be sent again: those of a second.
     pub(super) fn resend_packets(&self) -> usize {
         const LEAST: usize = 100;
         self.ring.borrow().packets_a_second().clamp(LEAST, RESEND_PACKETS)
@@ -321,8 +320,13 @@ impl Stage {
     pub(super) fn take_frames(&self, frames: &Frames) {
         while let Ok(coded) = frames.recv() {
             self.push_sound(coded.pts, &coded.payload);
+            while let Some(coded) = frames.try_recv() {
+                self.push_sound(coded.pts, &coded.payload);
+            }
             // To wake a viewer costs more than a packet of sound: a picture that comes soon takes it along.
-            let wait = self.more.wait_until(rt::now() + SOUND_PATIENCE);
+            let has_pictures = self.source.tracks().video().is_some();
+            let patience = if has_pictures { SOUND_PATIENCE } else { Duration::ZERO };
+            let wait = self.more.wait_until(rt::now() + patience);
             if wait.is_err() {
                 self.more.broadcast();
             }
@@ -413,6 +417,10 @@ impl Pieces {
 }
 
 impl Piece {
+    pub(super) fn is_picture(&self) -> bool {
+        self.kind == MediaKind::Video
+    }
+
     fn len_bytes(&self) -> usize {
         self.packets.iter().map(|packet| packet.len()).sum::<usize>() + size_of::<Self>()
     }

@@ -61,9 +61,17 @@ impl Tray {
         Self { load, spare, has_some: Cond::new(), turn: Mutex::new(()), can_cut }
     }
 
-    /// Adds a packet.
-    pub(super) fn put(&self, to: SocketAddr, from: Option<IpAddr>, packet: &[u8]) {
-        self.load.borrow_mut().put(to, from, packet, self.can_cut);
+    /// Adds a packet, which `write` writes behind what is there; the result is its length.
+    pub(super) fn put(
+        &self,
+        to: SocketAddr,
+        from: Option<IpAddr>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> usize {
+        let mut load = self.load.borrow_mut();
+        let start = load.bytes.len();
+        write(&mut load.bytes);
+        load.put(to, from, start, self.can_cut)
     }
 
     /// Whether it is time to send.
@@ -108,23 +116,24 @@ impl Tray {
 }
 
 impl Load {
-    fn put(&mut self, to: SocketAddr, from: Option<IpAddr>, packet: &[u8], can_cut: bool) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(packet);
+    /// Adds the packet that begins at `start` to the runs.
+    fn put(&mut self, to: SocketAddr, from: Option<IpAddr>, start: usize, can_cut: bool) -> usize {
+        let len = self.bytes.len() - start;
         if self.is_open
             && let Some(run) = self.runs.last_mut()
             && (run.to, run.from) == (to, from)
-            && packet.len() <= run.packet_len
+            && len <= run.packet_len
             && run.len < run.packet_len * RUN_PACKETS
-            && run.len + packet.len() <= RUN_BYTES
+            && run.len + len <= RUN_BYTES
         {
-            run.len += packet.len();
+            run.len += len;
             // A shorter one is the last.
-            self.is_open = packet.len() == run.packet_len;
-            return;
+            self.is_open = len == run.packet_len;
+            return len;
         }
-        self.runs.push(Run { to, from, start, len: packet.len(), packet_len: packet.len() });
+        self.runs.push(Run { to, from, start, len, packet_len: len });
         self.is_open = can_cut;
+        len
     }
 
     /// Its runs: where to, where from, the packets, and how long each is.
@@ -140,6 +149,10 @@ impl Load {
 mod tests {
     use super::*;
 
+    fn put(tray: &Tray, to: SocketAddr, from: Option<IpAddr>, packet: &[u8]) {
+        tray.put(to, from, |bytes| bytes.extend_from_slice(packet));
+    }
+
     fn peer(port: u16) -> SocketAddr {
         SocketAddr::new([192, 0, 2, 1].into(), port)
     }
@@ -153,7 +166,7 @@ mod tests {
     fn packets_of_one_length_to_one_peer_are_one_run_that_a_shorter_one_ends() {
         let tray = Tray::new(true);
         for (port, len) in [(1, 100), (1, 100), (1, 60), (1, 60), (2, 60), (2, 61), (1, 61)] {
-            tray.put(peer(port), None, &vec![7; len]);
+            put(&tray, peer(port), None, &vec![7; len]);
         }
         let load = tray.take();
         assert_eq!(
@@ -165,8 +178,8 @@ mod tests {
     #[test]
     fn a_run_is_no_more_than_the_kernel_cuts() {
         let tray = Tray::new(true);
-        (0..100).for_each(|_| tray.put(peer(1), None, &[0; 10]));
-        (0..100).for_each(|_| tray.put(peer(2), None, &[0; 1_300]));
+        (0..100).for_each(|_| put(&tray, peer(1), None, &[0; 10]));
+        (0..100).for_each(|_| put(&tray, peer(2), None, &[0; 1_300]));
         let sizes = [(1, 640, 10), (1, 360, 10), (2, 65_000, 1_300), (2, 65_000, 1_300)];
         assert_eq!(runs(&tray.take()), sizes);
     }
@@ -174,7 +187,7 @@ mod tests {
     #[test]
     fn where_the_kernel_cannot_cut_each_packet_is_alone() {
         let tray = Tray::new(false);
-        (0..3).for_each(|_| tray.put(peer(1), None, &[0; 10]));
+        (0..3).for_each(|_| put(&tray, peer(1), None, &[0; 10]));
         assert_eq!(runs(&tray.take()), [(1, 10, 10); 3]);
     }
 
@@ -182,19 +195,19 @@ mod tests {
     fn what_leaves_from_another_address_is_another_run() {
         let tray = Tray::new(true);
         let locals = [[127, 0, 0, 1], [127, 0, 0, 2]];
-        locals.iter().for_each(|&local| tray.put(peer(1), Some(local.into()), &[0; 10]));
+        locals.iter().for_each(|&local| put(&tray, peer(1), Some(local.into()), &[0; 10]));
         assert_eq!(runs(&tray.take()), [(1, 10, 10); 2]);
     }
 
     #[test]
     fn memory_is_used_again_and_nothing_that_was_in_it() {
         let tray = Tray::new(true);
-        tray.put(peer(1), None, b"first");
+        put(&tray, peer(1), None, b"first");
         let load = tray.take();
         tray.give_back(load);
-        tray.put(peer(1), None, b"second");
+        put(&tray, peer(1), None, b"second");
         tray.give_back(tray.take());
-        tray.put(peer(1), None, b"third");
+        put(&tray, peer(1), None, b"third");
         let load = tray.take();
         let texts: Vec<_> = load.runs().map(|(_, _, packets, _)| packets).collect();
         assert_eq!(texts, [b"third"]);

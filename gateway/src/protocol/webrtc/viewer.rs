@@ -2,22 +2,20 @@
 
 use super::{
     link::{Link, Strain},
-    negotiate::{Outgoing, random_bytes},
+    negotiate::Outgoing,
     peer::{Peer, PeerEnd},
     playout::Playout,
+    sender::Sender,
     stage::{Piece, Share, Stage},
+    stream::Stream,
 };
 use crate::media::{MediaKind, Span};
 use std::{
-    ops::Range,
+    mem,
+    rc::Rc,
     time::{Duration, Instant},
 };
-use str0m::{
-    Event, Rtc,
-    media::KeyframeRequest,
-    rtp::{RtpWrite, SeqNo, Ssrc},
-    stats::MediaEgressStats,
-};
+use str0m::{Event, stats::PeerStats};
 use thalweg_runtime as rt;
 use tracing::{debug, info};
 
@@ -25,8 +23,7 @@ use tracing::{debug, info};
 struct Viewer<'a> {
     peer: Peer<'a>,
     stage: &'a Stage,
-    video: Option<Track>,
-    audio: Option<Track>,
+    media: Media,
     /// The piece that is sent next, once there is one to begin with.
     next: Option<u64>,
     playout: Option<Playout>,
@@ -37,6 +34,13 @@ struct Viewer<'a> {
     pause: Option<Pause>,
     /// Its link does not carry the stream, or did not lately.
     episode: Option<Episode>,
+}
+
+/// What is sent: pictures and sound.
+enum Media {
+    /// When it is connected, and what its streams have in common.
+    Agreed([Option<Outgoing>; 2], String),
+    Sent(Box<Sender>),
 }
 
 /// Since when a viewer gets no pictures.
@@ -53,19 +57,6 @@ struct Episode {
     skips: u64,
     /// When it was strained last.
     strained: Instant,
-}
-
-/// One stream to the viewer.
-#[derive(Debug)]
-struct Track {
-    out: Outgoing,
-    /// So many packets are kept to be sent again at most.
-    resend: usize,
-    /// Those of its packets and of what is sent again, until the first packet goes out.
-    withheld: Option<(Ssrc, Option<Ssrc>)>,
-    sequence: u64,
-    /// Added to the viewer's time.
-    offset: u32,
 }
 
 /// A viewer that asks for a random-access point more often than this is not answered: each costs a GOP.
@@ -86,10 +77,6 @@ const OPUS: (i64, i64) = (8, 15);
 /// Pieces that are sent between two looks at what came in.
 const BATCH: usize = 64;
 
-/// Packets that the stack is given at a time. Its queue never gives back the room that a large picture took, and goes
-/// through all of it again and again.
-const AT_ONCE: usize = 16;
-
 /// Serves a viewer until either side ends it.
 ///
 /// # Suspends
@@ -97,19 +84,14 @@ const AT_ONCE: usize = 16;
 /// For as long as it watches.
 pub(super) fn watch(
     peer: Peer<'_>,
-    video: Option<Outgoing>,
-    audio: Option<Outgoing>,
+    agreed: [Option<Outgoing>; 2],
+    cname: String,
     share: &Share,
 ) -> PeerEnd {
-    let mut peer = peer;
-    let resend = share.stage.resend_packets();
-    let [video, audio] =
-        [video, audio].map(|out| out.map(|out| Track::new(out, resend, &mut peer.rtc)));
     let mut viewer = Viewer {
         peer,
         stage: &share.stage,
-        video,
-        audio,
+        media: Media::Agreed(agreed, cname),
         next: None,
         playout: None,
         renewed: None,
@@ -128,13 +110,16 @@ impl Viewer<'_> {
             if let Err(end) = self.drain() {
                 return end;
             }
-            let wake = match self.send_pieces() {
-                Ok(Due::Over) if self.stage.is_outdated() => return PeerEnd::Outdated,
-                Ok(Due::Over) => return PeerEnd::Unpublished,
-                Ok(Due::Now) => continue,
-                Ok(Due::At(at)) => Some(at),
-                Ok(Due::Later) => None,
+            let due = match self.send_pieces().and_then(|due| self.finish_turn().map(|()| due)) {
+                Ok(due) => due,
                 Err(end) => return end,
+            };
+            let wake = match due {
+                Due::Over if self.stage.is_outdated() => return PeerEnd::Outdated,
+                Due::Over => return PeerEnd::Unpublished,
+                Due::Now => continue,
+                Due::At(at) => Some(at),
+                Due::Later => None,
             };
             let more = self.peer.is_connected.then_some(&self.stage.more);
             if let Err(end) = self.peer.wait(more, wake) {
@@ -143,27 +128,80 @@ impl Viewer<'_> {
         }
     }
 
-    /// Handles all that the stack has to tell, and sends what it wants to be sent.
+    /// Handles all that there is to tell, and sends what the stack wants to be sent.
     fn drain(&mut self) -> Result<(), PeerEnd> {
+        self.take_reports();
         while let Some(event) = self.peer.poll()? {
             match event {
-                Event::KeyframeRequest(request) => self.renew(request),
-                Event::PeerStats(stats) if stats.rtt.is_some() => {
-                    self.judge(stats.timestamp, stats.rtt, stats.egress_loss_fraction);
-                }
-                Event::MediaEgressStats(stats) => self.note_egress(&stats),
+                Event::Connected => self.begin()?,
+                Event::PeerStats(stats) => self.note_stats(stats),
                 _ => {}
             }
         }
         Ok(())
     }
 
+    /// It is connected: from now on media may go out.
+    fn begin(&mut self) -> Result<(), PeerEnd> {
+        if let Media::Agreed([video, audio], cname) = &mut self.media {
+            let keys = self.peer.take_over_media().ok_or(PeerEnd::NoKeys)?;
+            let keep = self.stage.resend_packets();
+            let video = video.map(|out| Stream::new(out, keep));
+            // Sound that is missing is made up for: what is sent again comes too late.
+            let audio = audio.map(|out| Stream::new(out, 0));
+            let sender = Sender::new(&keys, video, audio, mem::take(cname), rt::now());
+            self.media = Media::Sent(Box::new(sender.ok_or(PeerEnd::NoKeys)?));
+        }
+        Ok(())
+    }
+
+    /// What it tells of what it got.
+    fn take_reports(&mut self) {
+        for (at, datagram) in self.peer.take_reports() {
+            let Media::Sent(sender) = &mut self.media else { return };
+            let Some(told) = sender.take(&datagram.bytes, at, &mut self.peer.out()) else {
+                continue;
+            };
+            self.peer.note_heard(&datagram, at);
+            // Where feedback is not on every packet, there is some when a report came.
+            if told.reports && !self.peer.told.is_by_packet() {
+                let (rtt, loss) = sender.by_report();
+                self.judge(at, rtt, loss);
+            }
+            if told.asks {
+                self.renew();
+            }
+        }
+    }
+
+    fn note_stats(&mut self, mut stats: PeerStats) {
+        if let Media::Sent(sender) = &self.media {
+            (stats.rtt, stats.egress_loss_fraction) = sender.by_packet(stats.timestamp);
+            self.peer.note(&stats);
+            for (stream, is_video) in sender.streams() {
+                let counts = [stream.packets.into(), stream.nacks, stream.requests];
+                self.peer.told.note_egress(counts, is_video, sender.by_report());
+            }
+        }
+        if stats.rtt.is_some() {
+            self.judge(stats.timestamp, stats.rtt, stats.egress_loss_fraction);
+        }
+    }
+
+    /// Sends what was put, and reports on it.
+    fn finish_turn(&mut self) -> Result<(), PeerEnd> {
+        if let Media::Sent(sender) = &mut self.media {
+            sender.report(rt::now(), &mut self.peer.out());
+        }
+        self.peer.flush()
+    }
+
     /// The viewer cannot go on decoding. There is a picture to begin with, with all that came since; where the publisher can
     /// be asked for another, and that is much, another one is there sooner.
-    fn renew(&mut self, request: KeyframeRequest) {
+    fn renew(&mut self) {
         let now = rt::now();
         let is_soon = self.renewed.is_some_and(|last| now.duration_since(last) < RENEW);
-        debug!(kind = ?request.kind, is_soon, "asks for a random-access point");
+        debug!(is_soon, "asks for a random-access point");
         if is_soon || self.pause.is_some() {
             return;
         }
@@ -241,10 +279,10 @@ impl Viewer<'_> {
         mark
     }
 
-    fn send(&mut self, piece: &Piece, number: u64) -> Result<(), PeerEnd> {
+    fn send(&mut self, piece: &Rc<Piece>, number: u64) -> Result<(), PeerEnd> {
         let Some(playout) = &mut self.playout else { return Ok(()) };
         let is_last = number + 1 >= self.stage.end();
-        if playout.is_behind() && (is_last || self.video.is_none()) {
+        if playout.is_behind() && (is_last || !self.media.has(MediaKind::Video)) {
             playout.catch_up(piece.pts);
             // It filled the link for a moment.
             self.link.restart();
@@ -259,27 +297,16 @@ impl Viewer<'_> {
         let Some(playout) = &mut self.playout else { return Ok(()) };
         let at = playout.place(piece.pts);
         let wall = playout.wall(at);
-        let count = piece.packets.len();
-        for from in (0..count).step_by(AT_ONCE) {
-            let (track, ticks) = match piece.kind {
-                MediaKind::Video => (&mut self.video, at.ticks()),
-                MediaKind::Audio => (&mut self.audio, at.ticks() * OPUS.0 / OPUS.1),
-            };
-            let Some(track) = track else { return Ok(()) };
-            track.write(&mut self.peer.rtc, piece, from..count.min(from + AT_ONCE), ticks, wall);
-            self.peer.settle()?;
-            self.drain()?;
+        let ticks = match piece.kind {
+            MediaKind::Video => at.ticks(),
+            MediaKind::Audio => at.ticks() * OPUS.0 / OPUS.1,
+        };
+        for index in 0..piece.packets.len() {
+            let Media::Sent(sender) = &mut self.media else { return Ok(()) };
+            sender.send(piece, index, (ticks, wall), rt::now(), &mut self.peer.out());
+            self.peer.make_room()?;
         }
         Ok(())
-    }
-
-    fn note_egress(&mut self, stats: &MediaEgressStats) {
-        let is_video = self.video.as_ref().is_some_and(|track| track.out.mid == stats.mid);
-        self.peer.told.note_egress(stats, is_video);
-        // Where feedback is not on every packet, there is some when a report came.
-        if is_video && stats.loss.is_some() && !self.peer.told.is_by_packet() {
-            self.judge(stats.timestamp, stats.rtt, stats.loss);
-        }
     }
 
     /// Whether the link carries the stream, by what is told of it now.
@@ -288,7 +315,7 @@ impl Viewer<'_> {
         let queue_s = self.link.queue().map(|queue| queue.as_secs_f64());
         self.peer.told.note([("queue_s", queue_s)]);
         let is_settled = self.playout.is_some_and(|playout| !playout.is_behind());
-        if !is_settled || self.video.is_none() || self.pause.is_some() {
+        if !is_settled || !self.media.has(MediaKind::Video) || self.pause.is_some() {
             return;
         }
         if let Some(strain) = self.link.strain() {
@@ -328,8 +355,8 @@ impl Viewer<'_> {
         self.pause = Some(Pause { since: now, from: self.stage.end() });
         self.link.restart();
         // Nobody needs what was lost of pictures that cannot be shown any more.
-        if let Some(track) = &self.video {
-            track.prepare(&mut self.peer.rtc);
+        if let Media::Sent(sender) = &mut self.media {
+            sender.forget_pictures();
         }
     }
 
@@ -376,57 +403,13 @@ enum Due {
     Over,
 }
 
-impl Track {
-    /// Withholds the stream from the stack, which would report on it before there is something to report: with a time of RTP
-    /// that no packet will have, after which browsers take no report for true before the fifth.
-    fn new(out: Outgoing, resend: usize, rtc: &mut Rtc) -> Self {
-        let mut direct = rtc.direct_api();
-        let stream = direct.stream_tx_by_mid(out.mid, None);
-        let withheld = stream.map(|stream| (stream.ssrc(), stream.rtx()));
-        if let Some((ssrc, _)) = withheld {
-            direct.remove_stream_tx(ssrc);
-        }
-        // Neither begins at 0 (RFC 3550 §5.1); sequence numbers below 2^15, so that the first rollover is far.
-        let [a, b, c, d, e, f] = random_bytes();
-        let sequence = u64::from(u16::from_be_bytes([a & 0x3f, b]));
-        Self { out, resend, withheld, sequence, offset: u32::from_be_bytes([c, d, e, f]) }
-    }
-
-    /// Has the stack keep as much as can still be asked for.
-    fn prepare(&self, rtc: &mut Rtc) {
-        const RESEND: Duration = Duration::from_secs(1);
-        /// Half as much again as the stream; beyond that, sending again makes it worse.
-        const RESEND_SHARE: f32 = 0.5;
-        if let Some(stream) = rtc.direct_api().stream_tx_by_mid(self.out.mid, None) {
-            stream.set_rtx_cache(self.resend, RESEND, Some(RESEND_SHARE));
-        }
-    }
-
-    /// Gives the stack some of a piece's packets.
-    fn write(
-        &mut self,
-        rtc: &mut Rtc,
-        piece: &Piece,
-        which: Range<usize>,
-        ticks: i64,
-        wall: Instant,
-    ) {
-        if let Some((ssrc, resent)) = self.withheld.take() {
-            rtc.direct_api().declare_stream_tx(ssrc, resent, self.out.mid, None);
-            self.prepare(rtc);
-        }
-        let mut direct = rtc.direct_api();
-        let Some(stream) = direct.stream_tx_by_mid(self.out.mid, None) else { return };
-        // RTP's times wrap.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "modulo 2^32")]
-        let time = self.offset.wrapping_add(ticks as u32);
-        let is_video = piece.kind == MediaKind::Video;
-        let last = piece.packets.len().saturating_sub(1);
-        for (index, payload) in piece.packets.iter().enumerate().take(which.end).skip(which.start) {
-            let sequence = SeqNo::from(self.sequence);
-            self.sequence += 1;
-            let packet = RtpWrite::new(self.out.pt, sequence, time, wall, payload.clone());
-            stream.write_rtp(packet.marker(is_video && index == last).nackable(is_video));
+impl Media {
+    /// Whether there is any of this kind.
+    fn has(&self, kind: MediaKind) -> bool {
+        match (self, kind) {
+            (Self::Agreed([video, _], _), MediaKind::Video) => video.is_some(),
+            (Self::Agreed([_, audio], _), MediaKind::Audio) => audio.is_some(),
+            (Self::Sent(sender), kind) => sender.has(kind),
         }
     }
 }
