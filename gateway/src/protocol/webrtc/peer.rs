@@ -159,9 +159,7 @@ impl<'a> Peer<'a> {
             match output {
                 Output::Transmit(transmit) => {
                     self.outbox.push(&transmit, self.mailbox);
-                    if self.mailbox.is_full() {
-                        self.flush()?;
-                    }
+                    self.make_room()?;
                 }
                 Output::Event(Event::Connected) => {
                     debug!("connected");
@@ -195,7 +193,9 @@ impl<'a> Peer<'a> {
     /// Has the stack take up what was given to it: it wants one change between two polls.
     pub(super) fn settle(&mut self) -> Result<(), PeerEnd> {
         self.is_stirred = true;
-        self.rtc.handle_input(Input::Timeout(rt::now())).map_err(PeerEnd::Rtc)
+        let result = self.rtc.handle_input(Input::Timeout(rt::now()));
+        self.take_keys();
+        result.map_err(PeerEnd::Rtc)
     }
 
     /// From now on, media and reports on it are not the stack's but the caller's. The keys are there once it is connected.
@@ -229,13 +229,17 @@ impl<'a> Peer<'a> {
         Out { outbox: &mut self.outbox, mailbox: self.mailbox }
     }
 
-    /// Sends what was put, if that is much.
+    /// Sends what was put, if that is much, which is the result.
     ///
     /// # Suspends
     ///
     /// While the socket's buffer is full.
-    pub(super) fn make_room(&self) -> Result<(), PeerEnd> {
-        if self.mailbox.is_full() { self.flush() } else { Ok(()) }
+    pub(super) fn make_room(&self) -> Result<bool, PeerEnd> {
+        let is_full = self.mailbox.is_full();
+        if is_full {
+            self.flush()?;
+        }
+        Ok(is_full)
     }
 
     /// Notes what holds for the peer as a whole.

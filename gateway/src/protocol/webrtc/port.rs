@@ -35,7 +35,7 @@ pub struct Port {
 }
 
 /// After feedback on congestion so much time passes before the socket is looked at again.
-const FEEDBACK_PAUSE: Duration = Duration::from_millis(2);
+const FEEDBACK_PAUSE: Duration = Duration::from_millis(4);
 
 /// Longer datagrams are none of WebRTC's: its packets fit the least MTU there is, with room to spare.
 const DATAGRAM_BYTES: usize = 2_048;

@@ -72,6 +72,12 @@ const REPORTS: Duration = Duration::from_secs(1);
 /// Browsers need two reports on each stream before they keep them together: the second comes soon.
 const SECOND_REPORT: Duration = Duration::from_millis(200);
 
+/// So many missing packets of one report are looked for; what is still missing then is asked for again.
+const MISSING_MAX: usize = 500;
+
+/// So many tables of arrivals in one report are looked at.
+const ARRIVALS_MAX: u32 = 4;
+
 /// Packet types of RTCP (RFC 3550 §6.4.1, §6.5).
 const SENDER_REPORT: u8 = 200;
 const SOURCE_DESCRIPTION: u8 = 202;
@@ -116,6 +122,8 @@ impl Sender {
     pub(super) fn take(&mut self, packet: &[u8], at: Instant, out: &mut Out<'_>) -> Option<Told> {
         let compound = self.opener.open(packet)?;
         let mut told = Told::default();
+        // However much is in one packet.
+        let (mut missing_left, mut arrivals_left) = (MISSING_MAX, ARRIVALS_MAX);
         feedback::read(&compound, |feedback| match feedback {
             Feedback::Report(report) => told.reports |= self.note(&report, at),
             Feedback::RandomAccess { ssrc } => {
@@ -125,15 +133,18 @@ impl Sender {
                 }
             }
             Feedback::Missing { ssrc, packets } => {
-                let streams = [&mut self.video, &mut self.audio].into_iter().flatten();
-                if let Some(stream) = streams.into_iter().find(|it| it.out.ssrc == ssrc) {
-                    stream.nacks += 1;
+                let rtt = self.rtt();
+                let Some(stream) = of(ssrc, &mut self.video, &mut self.audio) else { return };
+                stream.note_missing(rtt, at);
+                for sequence in packets.sequences().take(missing_left) {
+                    missing_left -= 1;
+                    self.send_again(ssrc, sequence, at, out);
                 }
-                packets.sequences().for_each(|sequence| self.send_again(ssrc, sequence, at, out));
             }
             Feedback::Arrivals(arrivals) => {
-                if let Some(register) = &mut self.register {
+                if let Some(register) = self.register.as_mut().filter(|_| arrivals_left > 0) {
                     register.note(arrivals, at);
+                    arrivals_left -= 1;
                     self.is_heard = true;
                 }
             }
@@ -142,14 +153,12 @@ impl Sender {
     }
 
     fn send_again(&mut self, ssrc: u32, sequence: u16, now: Instant, out: &mut Out<'_>) {
-        let rtt = self.rtt();
-        let streams = [&mut self.video, &mut self.audio].into_iter().flatten();
-        let Some(stream) = streams.into_iter().find(|it| it.out.ssrc == ssrc) else { return };
+        let Some(stream) = of(ssrc, &mut self.video, &mut self.audio) else { return };
         let has_number = stream.has_numbers();
         let register = self.register.as_mut().filter(|_| has_number);
         let number = || register.map(|it| it.enter(now));
         if let Some(Again { head, original, piece, index }) =
-            stream.again(sequence, rtt, now, number, !self.is_heard)
+            stream.again(sequence, now, number, !self.is_heard)
             && let Some(payload) = piece.packets.get(index)
         {
             put(&self.sealer, stream, head, original, payload, out);
@@ -226,6 +235,15 @@ impl Sender {
             MediaKind::Audio => self.audio.is_some(),
         }
     }
+}
+
+/// The stream of this source, of two.
+fn of<'a>(
+    ssrc: u32,
+    video: &'a mut Option<Stream>,
+    audio: &'a mut Option<Stream>,
+) -> Option<&'a mut Stream> {
+    [video, audio].into_iter().flatten().find(|stream| stream.out.ssrc == ssrc)
 }
 
 /// Writes and seals a packet where it leaves.

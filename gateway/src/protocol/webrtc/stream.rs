@@ -168,11 +168,17 @@ impl Stream {
         }
     }
 
-    /// A packet that the viewer misses, if it may have it again. It has been on its way for `rtt` when it is asked for anew.
+    /// The viewer tells what it misses. What was sent again less than half a round trip ago is on its way.
+    pub(super) fn note_missing(&mut self, rtt: Option<Duration>, now: Instant) {
+        self.nacks += 1;
+        let span = rtt.unwrap_or_default() / 2;
+        self.again.retain(|&(_, at)| now.saturating_duration_since(at) < span);
+    }
+
+    /// A packet that the viewer misses, if it may have it again.
     pub(super) fn again(
         &mut self,
         sequence: u16,
-        rtt: Option<Duration>,
         now: Instant,
         number: impl FnOnce() -> Option<u16>,
         has_mid: bool,
@@ -184,8 +190,6 @@ impl Stream {
         let Kept { first, piece, time, .. } = self.kept.get(behind.checked_sub(1)?)?;
         let index = usize::try_from(whole - first).ok()?;
         let len = piece.packets.get(index)?.len();
-        let span = rtt.unwrap_or_default() / 2;
-        self.again.retain(|&(_, at)| now.saturating_duration_since(at) < span);
         let is_on_its_way = self.again.iter().any(|&(known, _)| known == sequence);
         if is_on_its_way || self.credit < len {
             return None;
@@ -342,7 +346,8 @@ mod tests {
     }
 
     fn again(stream: &mut Stream, sequence: u16, at: Instant) -> Option<Again> {
-        stream.again(sequence, Some(MS * 20), at, || Some(9), false)
+        stream.note_missing(Some(MS * 20), at);
+        stream.again(sequence, at, || Some(9), false)
     }
 
     #[test]

@@ -301,10 +301,13 @@ impl Viewer<'_> {
             MediaKind::Video => at.ticks(),
             MediaKind::Audio => at.ticks() * OPUS.0 / OPUS.1,
         };
+        let mut now = rt::now();
         for index in 0..piece.packets.len() {
             let Media::Sent(sender) = &mut self.media else { return Ok(()) };
-            sender.send(piece, index, (ticks, wall), rt::now(), &mut self.peer.out());
-            self.peer.make_room()?;
+            sender.send(piece, index, (ticks, wall), now, &mut self.peer.out());
+            if self.peer.make_room()? {
+                now = rt::now();
+            }
         }
         Ok(())
     }
