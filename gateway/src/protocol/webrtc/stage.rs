@@ -90,8 +90,8 @@ const PICTURES: &str = "webrtc.pictures";
 /// every link carries (RFC 8200 §5).
 const PAYLOAD_BYTES: usize = 1_184;
 
-/// How long sound waits for a picture to go with: until the next, of 30 a second.
-const SOUND_PATIENCE: Duration = Duration::from_millis(35);
+/// How long sound waits for a picture to go with, or more sound.
+const SOUND_PATIENCE: Duration = Duration::from_millis(20);
 
 /// The most that a ring holds, in bytes; as much as a GOP of 8 s at 16 Mbit/s.
 const RING_BYTES: usize = 16 << 20;
