@@ -3,16 +3,14 @@
 //! The stack counts, and says so several times a second; every second that is noted, for whoever asks. Names are those of
 //! the API, units last.
 
+use super::addresses::Transport;
 use crate::hub::{Client, Figures, Path};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     time::{Duration, Instant},
 };
-use str0m::{
-    net::Protocol,
-    stats::{CandidatePairStats, MediaIngressStats, PeerStats},
-};
+use str0m::stats::{CandidatePairStats, MediaIngressStats, PeerStats};
 
 /// What is told of one peer.
 #[derive(Debug)]
@@ -151,10 +149,6 @@ impl Told {
 }
 
 fn path(pair: &CandidatePairStats) -> Path {
-    let network = match pair.protocol {
-        Protocol::Udp => "udp",
-        // With TLS around it or not: that is not told apart elsewhere either.
-        _ => "tcp",
-    };
+    let network = Transport::from(pair.protocol).name();
     Path { network, local: pair.local.addr, remote: pair.remote.addr }
 }

@@ -1,15 +1,11 @@
 //! What a peer sends: by UDP through the tray of all peers, or by its connections of TCP; and which address it leaves from.
 
-use super::addresses::Transport;
-use super::routes::Mailbox;
+use super::{addresses::Transport, routes::Mailbox};
 use std::{
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
 };
-use str0m::{
-    net::{Protocol, Transmit},
-    stats::CandidatePairStats,
-};
+use str0m::{net::Transmit, stats::CandidatePairStats};
 
 /// The way out of one peer.
 #[derive(Debug, Default)]
@@ -41,7 +37,7 @@ impl Outbox {
     /// Adds a packet of the stack, which leaves at the next [`Mailbox::flush`].
     pub(super) fn push(&mut self, transmit: &Transmit, mailbox: &Mailbox) {
         let (to, packet) = (transmit.destination, &*transmit.contents);
-        let transport = transport(transmit.proto);
+        let transport = Transport::from(transmit.proto);
         // DTLS takes the way that was agreed on, checks take all of them.
         if packet.first().is_some_and(|first| DTLS.contains(first)) {
             self.way = Some((transport, to));
@@ -52,7 +48,7 @@ impl Outbox {
     /// The way that was agreed on may be another now.
     pub(super) fn note_way(&mut self, pair: Option<&CandidatePairStats>) {
         if let Some(pair) = pair {
-            self.way = Some((transport(pair.protocol), pair.remote.addr));
+            self.way = Some((pair.protocol.into(), pair.remote.addr));
         }
     }
 
@@ -87,13 +83,5 @@ impl Outbox {
     /// Bytes that were sent in all.
     pub(super) const fn total(&self) -> u64 {
         self.total
-    }
-}
-
-fn transport(protocol: Protocol) -> Transport {
-    match protocol {
-        Protocol::Udp => Transport::Udp,
-        // With TLS around it or not: that is not told apart elsewhere either.
-        _ => Transport::Tcp,
     }
 }
